@@ -1,0 +1,2 @@
+//! rpc-build
+#![cfg_attr(test, allow(clippy::unwrap_used))]

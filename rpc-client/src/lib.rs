@@ -1,0 +1,2 @@
+//! rpc-client
+#![cfg_attr(test, allow(clippy::unwrap_used))]

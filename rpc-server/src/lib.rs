@@ -1,0 +1,2 @@
+//! rpc-server
+#![cfg_attr(test, allow(clippy::unwrap_used))]
