@@ -1,2 +1,14 @@
-//! rpc-proto
+//! The session protocol on the wire: messages, headers, statuses and deadlines.
+//!
+//! Everything here goes one way or the other between bytes and the types of [`rpc_core`]. Nothing here decides.
+//!
+//! - [`pb`]: the messages and stubs of `session/v1/*.proto`, generated and checked in.
+//! - [`headers`]: the session headers of requests and responses.
+//! - [`status`]: reasons and outcomes as `google.rpc.Status` details.
+//! - [`deadline`]: `grpc-timeout`, and the deadline that a handler's own calls inherit.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod deadline;
+pub mod headers;
+pub mod pb;
+pub mod status;

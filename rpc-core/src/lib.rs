@@ -1,6 +1,25 @@
-//! The session protocol as a pure state machine.
+//! The session protocol as a pure state machine: no sockets, no clock, no files, no randomness, no tasks.
+//!
+//! Everything that decides lives here; servers and clients around it only do input and output. Commands and events are
+//! methods that take the time and answer at once; what is to be done leaves through one `poll`, and what rests on a
+//! record that is not durable yet is held back until the store has it.
+//!
+//! - [`session`]: one session, acceptor's side. [`registry`]: all of them. [`initiator`]: the caller's side.
+//! - [`negotiate`]: what a session may use. [`config`]: what a server offers, and every bound.
+//! - [`store`]: what a store must do. [`record`]: what it keeps.
+//! - [`policy`]: what methods promise. [`error`]: reasons, codes, outcomes.
+//! - [`id`], [`principal`], [`time`]: the words everything is said in.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod config;
+pub mod error;
 pub mod id;
+pub mod initiator;
+pub mod negotiate;
 pub mod policy;
 pub mod principal;
+pub mod record;
+pub mod registry;
+pub mod session;
+pub mod store;
+pub mod time;

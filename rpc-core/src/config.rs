@@ -1,0 +1,104 @@
+//! What a server offers and where its bounds are. Every default is stated here and nowhere else.
+
+use std::time::Duration;
+
+use crate::negotiate::{FirstTurn, Unit, Units};
+
+/// A bounded quantity of a negotiation: what a proposal is clamped into, and what holds if nothing is proposed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Range<T> {
+    /// The least that is granted.
+    pub min: T,
+    /// What is granted if nothing is proposed.
+    pub default: T,
+    /// The most that is granted.
+    pub max: T,
+}
+
+impl<T: Ord + Copy> Range<T> {
+    /// What a proposal gets: itself where it lies within the range, the nearer end where it does not.
+    pub fn clamp(&self, proposed: Option<T>) -> T {
+        proposed.map_or(self.default, |value| value.clamp(self.min, self.max))
+    }
+}
+
+/// The server's side of every negotiation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Terms {
+    /// Protocol versions spoken, ascending. Default: 1.
+    pub versions: &'static [u32],
+    /// Units offered.
+    pub units: Units,
+    /// Life without traffic. Default 30 s, from 1 s to 1 h.
+    pub lease: Range<Duration>,
+    /// Life after the last connection was lost. Default 10 min, from 0 to 24 h.
+    pub linger: Range<Duration>,
+    /// Outstanding calls. Default 64, from 1 to 256.
+    pub slots: Range<u32>,
+    /// Largest reply kept for replay, in bytes. Default 64 KiB, from 256 B to 1 MiB. A session remembers at most
+    /// `slots` × this.
+    pub reply_bytes: Range<u32>,
+    /// Unsecured bytes of a stream. Default 4 MiB, from 64 KiB to 64 MiB.
+    pub window_bytes: Range<u64>,
+    /// Who begins where the initiator leaves the choice to the acceptor. Default: the initiator.
+    pub first_turn: FirstTurn,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self {
+            versions: &[1],
+            units: Units::from_iter([Unit::ExactlyOnce, Unit::Duplex, Unit::NegotiatedRelease]),
+            lease: Range {
+                min: Duration::from_secs(1),
+                default: Duration::from_secs(30),
+                max: Duration::from_secs(3600),
+            },
+            linger: Range {
+                min: Duration::ZERO,
+                default: Duration::from_secs(600),
+                max: Duration::from_secs(24 * 3600),
+            },
+            slots: Range { min: 1, default: 64, max: 256 },
+            reply_bytes: Range { min: 256, default: 64 << 10, max: 1 << 20 },
+            window_bytes: Range { min: 64 << 10, default: 4 << 20, max: 64 << 20 },
+            first_turn: FirstTurn::Initiator,
+        }
+    }
+}
+
+/// Bounds of one server over all its sessions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Sessions of one principal. Default 100. At the bound: `SESSIONS_EXHAUSTED`.
+    pub sessions_per_principal: u32,
+    /// Sessions of all principals. Default 1,000,000. At the bound: `SERVER_FULL`.
+    pub sessions: u32,
+    /// How long an ended session is remembered, so that its nonce and its release are answered. Default 10 min.
+    pub retention: Duration,
+    /// How many ended sessions are remembered at most; the oldest are forgotten first. Default 100,000.
+    pub tombstones: u32,
+    /// How long a release waits for running calls. Default 10 s, up to 60 s.
+    pub release_wait: Range<Duration>,
+    /// Numbers taken from the store at a time. Default 1,000. A crash loses at most as many.
+    pub numbers_reserved: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            sessions_per_principal: 100,
+            sessions: 1_000_000,
+            retention: Duration::from_secs(600),
+            tombstones: 100_000,
+            release_wait: Range {
+                min: Duration::ZERO,
+                default: Duration::from_secs(10),
+                max: Duration::from_secs(60),
+            },
+            numbers_reserved: 1_000,
+        }
+    }
+}

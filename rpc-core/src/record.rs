@@ -1,0 +1,114 @@
+//! What is remembered: of calls in a slot, of sessions in the store.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::id::{Epoch, Nonce, SessionId, TicketHash};
+use crate::negotiate::Agreement;
+use crate::principal::Principal;
+
+/// The recorded reply of a call. The shell made the parts and reads them; the core keeps and counts them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// gRPC status code; 0: the call succeeded.
+    pub code: u8,
+    /// Header of the response beyond what every response has; empty in the common case.
+    pub head: Bytes,
+    /// The response message as it went on the wire; empty if the call failed.
+    pub message: Bytes,
+    /// Trailer of the response beyond `grpc-status: 0`; empty in the common case.
+    pub trailer: Bytes,
+}
+
+impl Reply {
+    /// What the record takes of the session's memory.
+    pub fn bytes(&self) -> usize {
+        self.head.len() + self.message.len() + self.trailer.len()
+    }
+}
+
+impl std::fmt::Debug for Reply {
+    /// Shows sizes; payloads stay out of logs.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reply")
+            .field("code", &self.code)
+            .field("bytes", &self.bytes())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The tickets that prove ownership of a session, as hashes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TicketHashes {
+    /// The one in use.
+    pub current: TicketHash,
+    /// One that was issued and not used yet. Its first use makes it the current one.
+    pub pending: Option<TicketHash>,
+}
+
+/// A session as the store keeps it.
+///
+/// Leases are kept as durations (in the agreement) and start again on load; the end of the session's authority is a
+/// time of the world, because it comes from a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionRecord {
+    /// Whose it is.
+    pub principal: Principal,
+    /// What named its opening.
+    pub nonce: Nonce,
+    /// What it may use.
+    pub agreement: Agreement,
+    /// Who may use it.
+    pub tickets: TicketHashes,
+    /// When its authority ends, in seconds of Unix time; `None`: when the session does.
+    pub authority_unix_s: Option<u64>,
+    /// Scopes that its authority holds.
+    pub scopes: Arc<[Box<str>]>,
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum End {
+    /// In order: nothing was under way.
+    Released,
+    /// By either side, at once.
+    Aborted,
+    /// Nobody was there for longer than lease or linger.
+    Expired,
+}
+
+/// What is remembered of an ended session for the retention time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tombstone {
+    /// Whose it was.
+    pub principal: Principal,
+    /// What named its opening.
+    pub nonce: Nonce,
+    /// How it ended.
+    pub end: End,
+}
+
+/// One change of one session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// The session begins. Refused if the store knows the number already.
+    Create(Box<SessionRecord>),
+    /// The session is now this.
+    Update(Box<SessionRecord>),
+    /// The session has ended.
+    End(Box<Tombstone>),
+    /// The retention time is over.
+    Forget,
+}
+
+/// A change with the epoch under which it is made. It succeeds only while the stored epoch is this one (I7).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Write {
+    /// The session.
+    pub session: SessionId,
+    /// The epoch of the server that writes.
+    pub epoch: Epoch,
+    /// What it writes.
+    pub change: Change,
+}

@@ -1,0 +1,198 @@
+//! All sessions of one server: who has how many, what their openings were called, and when each must be looked at.
+//!
+//! The registry knows numbers, owners and times; the sessions themselves, with their locks, are the shell's. Nothing
+//! here is touched by an ordinary call: a session moves its own deadline, and the registry asks for it when the one it
+//! knows has come.
+
+mod expiry;
+mod numbers;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::config::Limits;
+use crate::error::Reason;
+use crate::id::{Nonce, SessionId};
+use crate::principal::Principal;
+use crate::time::Timestamp;
+use expiry::ExpiryQueue;
+pub use numbers::NumberPool;
+
+/// What an opening gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// A new session has its place; it must be opened, or the place given back with [`Registry::end`].
+    New(SessionId),
+    /// The nonce names a session that lives: answer for it again.
+    Existing(SessionId),
+}
+
+/// Why there is no place for a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PlaceError {
+    /// The principal has as many sessions as it may.
+    #[error("the principal has {0} sessions, which is the bound")]
+    SessionsExhausted(u32),
+    /// The server has as many sessions as it may.
+    #[error("the server has {0} sessions, which is the bound")]
+    ServerFull(u32),
+    /// The session that this nonce names has ended.
+    #[error("the opening with this nonce has ended")]
+    NonceUsed,
+    /// No number is at hand: reserve a range, [`refill`](Registry::refill), and ask again.
+    #[error("no session number is reserved")]
+    NoNumber,
+}
+
+impl PlaceError {
+    /// The stable reason.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::SessionsExhausted(_) => Reason::SessionsExhausted,
+            Self::ServerFull(_) => Reason::ServerFull,
+            Self::NonceUsed => Reason::NonceUsed,
+            Self::NoNumber => Reason::StoreUnavailable,
+        }
+    }
+}
+
+/// The sessions of one server.
+#[derive(Debug)]
+pub struct Registry {
+    limits: Limits,
+    numbers: NumberPool,
+    live: BTreeMap<SessionId, Owner>,
+    openings: BTreeMap<(Principal, Nonce), SessionId>,
+    per_principal: BTreeMap<Principal, u32>,
+    expiry: ExpiryQueue,
+    /// Ended sessions in the order of their ends.
+    ended: VecDeque<Forgettable>,
+}
+
+#[derive(Debug)]
+struct Owner {
+    principal: Principal,
+    nonce: Nonce,
+}
+
+#[derive(Debug)]
+struct Forgettable {
+    id: SessionId,
+    owner: Owner,
+    at: Timestamp,
+}
+
+impl Registry {
+    /// An empty registry.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            numbers: NumberPool::default(),
+            live: BTreeMap::new(),
+            openings: BTreeMap::new(),
+            per_principal: BTreeMap::new(),
+            expiry: ExpiryQueue::default(),
+            ended: VecDeque::new(),
+        }
+    }
+
+    /// Adds a range of numbers that the store has reserved.
+    pub fn refill(&mut self, range: std::ops::Range<u64>) {
+        self.numbers.refill(range);
+    }
+
+    /// Finds the place for an opening: the session that principal and nonce name already, or a new one.
+    ///
+    /// # Errors
+    ///
+    /// See [`PlaceError`]. Nothing changed.
+    pub fn place(&mut self, principal: &Principal, nonce: Nonce) -> Result<Place, PlaceError> {
+        if let Some(id) = self.openings.get(&(principal.clone(), nonce)) {
+            return if self.live.contains_key(id) {
+                Ok(Place::Existing(*id))
+            } else {
+                Err(PlaceError::NonceUsed)
+            };
+        }
+        if self.live.len() >= self.limits.sessions as usize {
+            return Err(PlaceError::ServerFull(self.limits.sessions));
+        }
+        let bound = self.limits.sessions_per_principal;
+        let count = self.per_principal.get(principal).copied().unwrap_or(0);
+        if count >= bound {
+            return Err(PlaceError::SessionsExhausted(bound));
+        }
+        let id = self.numbers.take().ok_or(PlaceError::NoNumber)?;
+        self.per_principal.insert(principal.clone(), count + 1);
+        self.openings.insert((principal.clone(), nonce), id);
+        self.live.insert(id, Owner { principal: principal.clone(), nonce });
+        Ok(Place::New(id))
+    }
+
+    /// Asks for `id` to come out of [`due`](Self::due) at `at`; replaces what was asked before.
+    pub fn schedule(&mut self, id: SessionId, at: Timestamp) {
+        if self.live.contains_key(&id) {
+            self.expiry.set(id, at);
+        }
+    }
+
+    /// The next session whose time has come. The shell wakes it and schedules it again for the time it then names.
+    pub fn due(&mut self, now: Timestamp) -> Option<SessionId> {
+        self.expiry.pop_due(now)
+    }
+
+    /// When [`due`](Self::due) or [`forget`](Self::forget) has the next one.
+    pub fn next_wake(&self) -> Timestamp {
+        let forget = self.ended.front().map_or(Timestamp::NEVER, |ended| ended.at);
+        self.expiry.next().min(forget)
+    }
+
+    /// The session has ended. Its number is never used again; its nonce is remembered for the retention time.
+    pub fn end(&mut self, now: Timestamp, id: SessionId) {
+        let Some(owner) = self.live.remove(&id) else { return };
+        self.expiry.remove(id);
+        if let Some(count) = self.per_principal.get_mut(&owner.principal) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_principal.remove(&owner.principal);
+            }
+        }
+        self.ended.push_back(Forgettable { id, owner, at: now + self.limits.retention });
+    }
+
+    /// The session was never opened: its place and its nonce are free again, its number is not.
+    pub fn never_opened(&mut self, id: SessionId) {
+        let Some(owner) = self.live.get(&id) else { return };
+        self.openings.remove(&(owner.principal.clone(), owner.nonce));
+        self.end(Timestamp::ORIGIN, id);
+        self.ended.pop_back();
+    }
+
+    /// An ended session to forget now, because its time is over or too many are remembered.
+    pub fn forget(&mut self, now: Timestamp) -> Option<SessionId> {
+        let too_many = self.ended.len() > self.limits.tombstones as usize;
+        if !too_many && self.ended.front()?.at > now {
+            return None;
+        }
+        let Forgettable { id, owner, .. } = self.ended.pop_front()?;
+        self.openings.remove(&(owner.principal, owner.nonce));
+        Some(id)
+    }
+
+    /// How many sessions live.
+    pub fn live(&self) -> usize {
+        self.live.len()
+    }
+
+    /// How many sessions `principal` has.
+    pub fn of_principal(&self, principal: &Principal) -> u32 {
+        self.per_principal.get(principal).copied().unwrap_or(0)
+    }
+
+    /// The bounds of this server.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+}
+
+#[cfg(test)]
+mod tests;

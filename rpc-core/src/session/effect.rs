@@ -1,0 +1,103 @@
+//! What a session wants its shell to do.
+
+use std::fmt;
+
+use super::outbox::RecordId;
+use super::slots::CallState;
+use crate::error::Reason;
+use crate::id::{CallId, ConnectionId};
+use crate::record::{Change, End};
+
+/// A request of the session service that waits for its answer, numbered by the shell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Give this change to the store; tell the session by `durable` or `store_failed` what became of it.
+    Persist {
+        /// What to call it in the answer.
+        record: RecordId,
+        /// What to keep.
+        change: Change,
+    },
+    /// Answer a waiting request.
+    Answer {
+        /// Which one.
+        request: RequestId,
+        /// With what.
+        answer: Answer,
+    },
+    /// Drop the handler of this call at its next await.
+    Stop(CallId),
+    /// Tell whoever watches.
+    Event(Event),
+}
+
+/// The answer to a request of the session service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// The session is open.
+    Opened {
+        /// It was before: this answers a repeated opening.
+        existing: bool,
+    },
+    /// Lease, authority and ticket are renewed as asked.
+    Renewed,
+    /// Ended in order.
+    Released,
+    /// Not ended: so many calls still run.
+    ReleaseRefused {
+        /// Calls that run.
+        running: u32,
+    },
+    /// Ended now.
+    Aborted {
+        /// What became of the calls under way.
+        calls: Vec<(CallId, CallState)>,
+    },
+    /// What the answer rests on could not be kept.
+    Failed(Reason),
+}
+
+/// What happened to a session, for logs, metrics and watchers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// It is open.
+    Opened,
+    /// A connection carries it that did not before.
+    Attached(ConnectionId),
+    /// A connection that carried it is gone.
+    Detached(ConnectionId),
+    /// None is left.
+    Lingering,
+    /// Its owner came back.
+    Returned,
+    /// Its authority was renewed.
+    AuthorityRenewed,
+    /// A new ticket was used for the first time; the old one is void.
+    TicketRotated,
+    /// It is over.
+    Ended(End),
+    /// Another server owns it.
+    Fenced,
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Opened => f.write_str("opened"),
+            Self::Attached(connection) => write!(f, "attached to connection {connection}"),
+            Self::Detached(connection) => write!(f, "detached from connection {connection}"),
+            Self::Lingering => f.write_str("lingering"),
+            Self::Returned => f.write_str("returned"),
+            Self::AuthorityRenewed => f.write_str("authority renewed"),
+            Self::TicketRotated => f.write_str("ticket rotated"),
+            Self::Ended(End::Released) => f.write_str("released"),
+            Self::Ended(End::Aborted) => f.write_str("aborted"),
+            Self::Ended(End::Expired) => f.write_str("expired"),
+            Self::Fenced => f.write_str("fenced"),
+        }
+    }
+}

@@ -1,0 +1,468 @@
+//! One session, acceptor's side.
+//!
+//! The shell holds one [`Session`] behind one lock. It calls a command with the time, then drains [`Session::poll`]
+//! until it answers [`Step::Idle`], and does what came out. Commands and events:
+//!
+//! | when | call |
+//! | --- | --- |
+//! | a request names the session | [`present`](Session::present), then what the request asks for |
+//! | a protected call | [`admit`](Session::admit); after `Run`, [`complete`](Session::complete) or [`abandon`](Session::abandon) |
+//! | a connection is gone | [`connection_lost`](Session::connection_lost) |
+//! | the store answered | [`durable`](Session::durable) or [`store_failed`](Session::store_failed) |
+//! | the time of `Idle` has come | [`wake`](Session::wake) |
+
+mod effect;
+mod lease;
+mod lifecycle;
+mod outbox;
+mod release;
+mod slots;
+mod tickets;
+
+use std::sync::Arc;
+
+pub use effect::{Answer, Effect, Event, RequestId};
+pub use lifecycle::{Input, State};
+pub use outbox::RecordId;
+pub use slots::{Admission, Admit, AdmitError, CallState, Kept, refused_before_admission};
+pub use tickets::Presented;
+
+use crate::error::Reason;
+use crate::id::{CallId, ConnectionId, Epoch, Nonce, Sequence, SessionId, SlotId, TicketHash};
+use crate::negotiate::{Agreement, Unit};
+use crate::principal::Principal;
+use crate::record::{Change, Reply, SessionRecord, TicketHashes, Tombstone};
+use crate::store::WriteError;
+use crate::time::Timestamp;
+use lease::Lease;
+use outbox::Outbox;
+use release::Releasing;
+use slots::Slots;
+
+/// What the token of a session allows, and until when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authority {
+    /// When it ends, on the shell's clock; [`Timestamp::NEVER`]: with the session.
+    pub until: Timestamp,
+    /// The same moment in seconds of Unix time, for the store.
+    pub unix_s: Option<u64>,
+    /// Scopes that the token holds.
+    pub scopes: Arc<[Box<str>]>,
+}
+
+impl Authority {
+    /// Whether every one of `scopes` is held.
+    pub fn holds(&self, scopes: &[&str]) -> bool {
+        scopes.iter().all(|needed| self.scopes.iter().any(|held| **held == **needed))
+    }
+}
+
+/// What a session is opened with.
+#[derive(Debug, Clone)]
+pub struct Opening {
+    /// Its number.
+    pub id: SessionId,
+    /// Whose it is.
+    pub principal: Principal,
+    /// What named the opening.
+    pub nonce: Nonce,
+    /// What was negotiated.
+    pub agreement: Arc<Agreement>,
+    /// The first ticket.
+    pub ticket: TicketHash,
+    /// Until when it may act.
+    pub authority: Authority,
+}
+
+/// The request names no session that its sender owns: unknown, ended, or not its ticket. They are not told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no such session")]
+pub struct SessionUnknown;
+
+/// Why a session is not renewed. Nothing changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RenewError {
+    /// The fresh token is another principal's.
+    #[error("the token is another principal's")]
+    PrincipalMismatch,
+    /// The session has ended.
+    #[error(transparent)]
+    Unknown(#[from] SessionUnknown),
+}
+
+/// What [`Session::poll`] answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Do this.
+    Do(Effect),
+    /// Nothing more to do until a command, an event, or this time.
+    Idle {
+        /// When to call [`Session::wake`].
+        wake: Timestamp,
+    },
+}
+
+/// One session.
+#[derive(Debug)]
+pub struct Session {
+    id: SessionId,
+    principal: Principal,
+    nonce: Nonce,
+    agreement: Arc<Agreement>,
+    epoch: Epoch,
+    state: State,
+    tickets: TicketHashes,
+    authority: Authority,
+    lease: Lease,
+    connections: Vec<ConnectionId>,
+    slots: Slots,
+    releasing: Option<Releasing>,
+    /// The record of the opening, which repeated openings wait for too.
+    created: RecordId,
+    outbox: Outbox,
+}
+
+impl Session {
+    /// Opens a session; `request` is answered once its record is durable.
+    pub fn open(now: Timestamp, opening: Opening, request: RequestId) -> Self {
+        let agreement = opening.agreement;
+        let mut session = Self {
+            id: opening.id,
+            principal: opening.principal,
+            nonce: opening.nonce,
+            epoch: Epoch::FIRST,
+            state: State::Opening,
+            tickets: TicketHashes::first(opening.ticket),
+            authority: opening.authority,
+            lease: Lease::new(now, agreement.lease, agreement.linger),
+            connections: Vec::new(),
+            slots: Slots::new(agreement.slots, agreement.reply_bytes),
+            releasing: None,
+            created: RecordId::default(),
+            outbox: Outbox::default(),
+            agreement,
+        };
+        //= L-3
+        session.created = session.outbox.persist(Change::Create(session.record()));
+        session.outbox.after(session.created, Effect::Event(Event::Opened));
+        let answer = Answer::Opened { existing: false };
+        session.outbox.after(session.created, Effect::Answer { request, answer });
+        session
+    }
+
+    /// Answers an opening with the nonce of this session: its owner lost the first answer. The ticket is a fresh one;
+    /// the one before stays valid until this is used.
+    ///
+    /// # Errors
+    ///
+    /// The session has ended.
+    pub fn open_again(
+        &mut self,
+        now: Timestamp,
+        ticket: TicketHash,
+        request: RequestId,
+    ) -> Result<(), SessionUnknown> {
+        self.alive()?;
+        self.lease.traffic(now);
+        self.tickets.issue(ticket);
+        let record = self.update();
+        self.outbox.after(record, Effect::Answer { request, answer: Answer::Opened { existing: true } });
+        Ok(())
+    }
+
+    /// A request that names this session came, with this ticket, on this connection. Counts as traffic.
+    ///
+    /// Returns whether the connection is new to the session, so that the shell remembers to report its loss.
+    ///
+    /// # Errors
+    ///
+    /// The ticket is not this session's, or the session has ended. Nothing changed.
+    pub fn present(
+        &mut self,
+        now: Timestamp,
+        ticket: &TicketHash,
+        connection: Option<ConnectionId>,
+    ) -> Result<bool, SessionUnknown> {
+        self.alive()?;
+        match self.tickets.present(ticket) {
+            None => return Err(SessionUnknown),
+            Some(Presented::Current) => {}
+            Some(Presented::Promoted) => {
+                self.update();
+                self.outbox.at_once(Effect::Event(Event::TicketRotated));
+            }
+        }
+        self.traffic(now);
+        Ok(connection.is_some_and(|connection| self.attach(connection)))
+    }
+
+    /// Something came from the owner on a request that was admitted before, such as a keepalive.
+    pub fn traffic(&mut self, now: Timestamp) {
+        let before = self.state;
+        if self.step(Input::Traffic) {
+            self.lease.traffic(now);
+            if before == State::Lingering {
+                self.outbox.at_once(Effect::Event(Event::Returned));
+            }
+        }
+    }
+
+    /// Whether the token that the session was opened or renewed with is still valid.
+    pub fn has_authority(&self, now: Timestamp) -> bool {
+        now < self.authority.until
+    }
+
+    /// Renews what is asked for: the lease in any case, the ticket and the authority where they are given. `request`
+    /// is answered once what changed is durable.
+    ///
+    /// # Errors
+    ///
+    /// The authority is another principal's, or the session has ended. Nothing changed.
+    pub fn renew(
+        &mut self,
+        now: Timestamp,
+        ticket: Option<TicketHash>,
+        authority: Option<(&Principal, Authority)>,
+        request: RequestId,
+    ) -> Result<(), RenewError> {
+        self.alive()?;
+        if authority.as_ref().is_some_and(|(principal, _)| **principal != self.principal) {
+            return Err(RenewError::PrincipalMismatch);
+        }
+        self.lease.traffic(now);
+        let answer = Effect::Answer { request, answer: Answer::Renewed };
+        if ticket.is_none() && authority.is_none() {
+            self.outbox.at_once(answer);
+            return Ok(());
+        }
+        if let Some(ticket) = ticket {
+            self.tickets.issue(ticket);
+        }
+        if let Some((_, authority)) = authority {
+            self.authority = authority;
+            self.outbox.at_once(Effect::Event(Event::AuthorityRenewed));
+        }
+        let record = self.update();
+        self.outbox.after(record, answer);
+        Ok(())
+    }
+
+    /// A connection is gone. The last one lost begins the linger.
+    pub fn connection_lost(&mut self, now: Timestamp, connection: ConnectionId) {
+        let Some(index) = self.connections.iter().position(|known| *known == connection) else { return };
+        self.connections.swap_remove(index);
+        self.outbox.at_once(Effect::Event(Event::Detached(connection)));
+        if self.connections.is_empty() && self.step(Input::LastConnectionLost) {
+            self.lease.lost(now);
+            self.refuse_release();
+            self.outbox.at_once(Effect::Event(Event::Lingering));
+        }
+    }
+
+    /// Judges a protected call. After [`Admission::Run`] the shell runs the handler and reports its end.
+    ///
+    /// # Errors
+    ///
+    /// See [`AdmitError`]; the retry of a call that ran is answered while the session is being released too.
+    pub fn admit(&mut self, admit: Admit) -> Result<Admission, AdmitError> {
+        if !self.agreement.units.contains(Unit::ExactlyOnce) {
+            return Err(AdmitError::UnitOff);
+        }
+        let call = admit.attempt.call;
+        if self.state == State::Releasing && call.sequence > self.slots.last(call.slot) {
+            return Err(AdmitError::Releasing);
+        }
+        self.slots.admit(self.epoch, admit)
+    }
+
+    /// The handler of `call` came to its end. `reply_bytes_max` is the method's own bound.
+    pub fn complete(&mut self, call: CallId, reply: Reply, reply_bytes_max: Option<u32>) {
+        if self.slots.complete(call, reply, reply_bytes_max) {
+            self.calls_may_have_finished();
+        }
+    }
+
+    /// The handler of `call` will not come to its end: it was stopped, or its task is gone.
+    pub fn abandon(&mut self, call: CallId) {
+        if self.slots.abandon(call) {
+            self.calls_may_have_finished();
+        }
+    }
+
+    /// Tells what became of a call; with `settle`, makes sure that a call that has not arrived never runs; with
+    /// `cancel`, stops a running handler whose policy allows it.
+    ///
+    /// # Errors
+    ///
+    /// The slot is out of range.
+    pub fn query(&mut self, call: CallId, settle: bool, cancel: bool) -> Result<CallState, AdmitError> {
+        let state = self.slots.query(call, settle)?;
+        if cancel && self.slots.may_stop(call) {
+            self.outbox.at_once(Effect::Stop(call));
+        }
+        Ok(state)
+    }
+
+    /// The store has `record` and all before it.
+    pub fn durable(&mut self, record: RecordId) {
+        if record >= self.created {
+            self.step(Input::OpenDurable);
+        }
+        self.outbox.durable(record);
+    }
+
+    /// The store did not keep `record`. What rests on it is answered with the failure.
+    pub fn store_failed(&mut self, record: RecordId, error: &WriteError) {
+        for effect in self.outbox.failed(record) {
+            if let Effect::Answer { request, .. } = effect {
+                self.outbox.at_once(Effect::Answer { request, answer: Answer::Failed(error.reason()) });
+            }
+        }
+        if matches!(error, WriteError::Fenced { .. }) {
+            self.outbox.at_once(Effect::Event(Event::Fenced));
+        }
+        let never_opened = self.state == State::Opening;
+        if (never_opened || matches!(error, WriteError::Fenced { .. })) && self.step(Input::Abort) {
+            self.stop_all();
+        }
+    }
+
+    /// The time of the last [`Step::Idle`] has come; harmless at any other time.
+    pub fn wake(&mut self, now: Timestamp) {
+        if self.releasing.as_ref().is_some_and(|releasing| releasing.until <= now) {
+            self.release_time_up();
+        }
+        if self.lease.deadline(self.state) <= now && self.step(Input::DeadlinePassed) {
+            self.finish();
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll(&mut self) -> Step {
+        match self.outbox.poll() {
+            Some(effect) => Step::Do(effect),
+            None => Step::Idle { wake: self.next_wake() },
+        }
+    }
+
+    /// When [`wake`](Self::wake) has something to do.
+    pub fn next_wake(&self) -> Timestamp {
+        let release = self.releasing.as_ref().map_or(Timestamp::NEVER, |releasing| releasing.until);
+        self.lease.deadline(self.state).min(release)
+    }
+
+    /// Its number.
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// Whose it is.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// What was negotiated.
+    pub fn agreement(&self) -> &Arc<Agreement> {
+        &self.agreement
+    }
+
+    /// How many servers have owned it.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Where it is in its life.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Until when it may act.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// Calls that run.
+    pub fn running(&self) -> u32 {
+        self.slots.running()
+    }
+
+    /// The last sequence of a slot that was admitted or settled.
+    pub fn last_sequence(&self, slot: SlotId) -> Sequence {
+        self.slots.last(slot)
+    }
+
+    /// Bytes of replies kept for replay.
+    pub fn reply_bytes(&self) -> usize {
+        self.slots.reply_bytes()
+    }
+
+    /// What is remembered of the session once it has ended.
+    pub fn tombstone(&self) -> Option<Tombstone> {
+        Some(Tombstone { principal: self.principal.clone(), nonce: self.nonce, end: self.state.end()? })
+    }
+
+    fn alive(&self) -> Result<(), SessionUnknown> {
+        match self.state {
+            State::Opening | State::Connected | State::Lingering | State::Releasing => Ok(()),
+            State::Ended(_) => Err(SessionUnknown),
+        }
+    }
+
+    fn step(&mut self, input: Input) -> bool {
+        let Some(next) = self.state.after(input) else { return false };
+        self.state = next;
+        true
+    }
+
+    fn attach(&mut self, connection: ConnectionId) -> bool {
+        if self.connections.contains(&connection) {
+            return false;
+        }
+        self.connections.push(connection);
+        self.outbox.at_once(Effect::Event(Event::Attached(connection)));
+        true
+    }
+
+    fn update(&mut self) -> RecordId {
+        let record = self.record();
+        self.outbox.persist(Change::Update(record))
+    }
+
+    fn record(&self) -> Box<SessionRecord> {
+        Box::new(SessionRecord {
+            principal: self.principal.clone(),
+            nonce: self.nonce,
+            agreement: Agreement::clone(&self.agreement),
+            tickets: self.tickets.clone(),
+            authority_unix_s: self.authority.unix_s,
+            scopes: Arc::clone(&self.authority.scopes),
+        })
+    }
+
+    /// The session has just ended: keeps its tombstone and tells everybody.
+    fn finish(&mut self) -> RecordId {
+        self.stop_all();
+        let Some(tombstone) = self.tombstone() else { return RecordId::default() };
+        let end = tombstone.end;
+        let record = self.outbox.persist(Change::End(Box::new(tombstone)));
+        self.outbox.at_once(Effect::Event(Event::Ended(end)));
+        record
+    }
+
+    fn stop_all(&mut self) {
+        if let Some(releasing) = self.releasing.take() {
+            for request in releasing.requests {
+                let answer = Answer::Failed(Reason::SessionEnded);
+                self.outbox.at_once(Effect::Answer { request, answer });
+            }
+        }
+        let stoppable: Vec<_> =
+            self.slots.running_calls().filter(|call| self.slots.may_stop(*call)).collect();
+        for call in stoppable {
+            self.outbox.at_once(Effect::Stop(call));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! What a session wants done, in an order that cannot lie: what rests on a record waits until the record is durable.
+
+use std::collections::VecDeque;
+
+use super::effect::Effect;
+use crate::record::Change;
+
+/// Counts the records that one session has sent to the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct RecordId(u64);
+
+/// The effects of a session on their way out.
+///
+/// Records leave in the order in which they were made. An effect that rests on a record is held until the store has
+/// answered for that record, and all before it.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    made: RecordId,
+    durable: RecordId,
+    ready: VecDeque<Effect>,
+    held: VecDeque<(RecordId, Effect)>,
+}
+
+impl Outbox {
+    /// Sends a change to the store.
+    pub(super) fn persist(&mut self, change: Change) -> RecordId {
+        self.made = RecordId(self.made.0 + 1);
+        self.ready.push_back(Effect::Persist { record: self.made, change });
+        self.made
+    }
+
+    /// Lets `effect` out once `record` is durable.
+    pub(super) fn after(&mut self, record: RecordId, effect: Effect) {
+        if record <= self.durable {
+            self.ready.push_back(effect);
+        } else {
+            self.held.push_back((record, effect));
+        }
+    }
+
+    /// Lets `effect` out at once: it rests on nothing.
+    pub(super) fn at_once(&mut self, effect: Effect) {
+        self.ready.push_back(effect);
+    }
+
+    /// The store has `record`, and all before it.
+    pub(super) fn durable(&mut self, record: RecordId) {
+        self.durable = self.durable.max(record);
+        for _ in 0..self.held.len() {
+            let Some((rests_on, effect)) = self.held.pop_front() else { break };
+            self.after(rests_on, effect);
+        }
+    }
+
+    /// The store failed: takes back everything that rests on `record` or a later one.
+    pub(super) fn failed(&mut self, record: RecordId) -> Vec<Effect> {
+        let (lost, held) = std::mem::take(&mut self.held).into_iter().partition(|(on, _)| *on >= record);
+        self.held = held;
+        lost.into_iter().map(|(_, effect): (RecordId, Effect)| effect).collect()
+    }
+
+    /// The next effect that may leave.
+    pub(super) fn poll(&mut self) -> Option<Effect> {
+        self.ready.pop_front()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::effect::{Answer, RequestId};
+
+    fn answer(request: u64) -> Effect {
+        Effect::Answer { request: RequestId(request), answer: Answer::Released }
+    }
+
+    fn drain(outbox: &mut Outbox) -> Vec<String> {
+        std::iter::from_fn(|| outbox.poll())
+            .map(|effect| match effect {
+                Effect::Persist { record, .. } => format!("persist {}", record.0),
+                Effect::Answer { request, .. } => format!("answer {}", request.0),
+                Effect::Event(_) | Effect::Stop(_) => "other".to_owned(),
+            })
+            .collect()
+    }
+
+    //= test L-3
+    #[test]
+    fn an_answer_waits_for_its_record_and_for_all_before_it() {
+        let mut outbox = Outbox::default();
+        let first = outbox.persist(Change::Forget);
+        outbox.after(first, answer(1));
+        let second = outbox.persist(Change::Forget);
+        outbox.after(second, answer(2));
+        outbox.at_once(answer(3));
+        assert_eq!(drain(&mut outbox), ["persist 1", "persist 2", "answer 3"]);
+        outbox.durable(first);
+        assert_eq!(drain(&mut outbox), ["answer 1"]);
+        outbox.durable(second);
+        assert_eq!(drain(&mut outbox), ["answer 2"]);
+        outbox.after(first, answer(4));
+        assert_eq!(drain(&mut outbox), ["answer 4"]);
+    }
+
+    #[test]
+    fn what_rests_on_a_failed_record_never_leaves() {
+        let mut outbox = Outbox::default();
+        let first = outbox.persist(Change::Forget);
+        outbox.after(first, answer(1));
+        let second = outbox.persist(Change::Forget);
+        outbox.after(second, answer(2));
+        assert_eq!(outbox.failed(second).len(), 1);
+        outbox.durable(first);
+        assert_eq!(drain(&mut outbox), ["persist 1", "persist 2", "answer 1"]);
+    }
+}

@@ -1,0 +1,100 @@
+//! The two ways to end a session on purpose: in order, and now.
+
+use super::effect::{Answer, Effect, RequestId};
+use super::lifecycle::Input;
+use super::slots::CallState;
+use super::{Session, SessionUnknown};
+use crate::id::CallId;
+use crate::negotiate::Unit;
+use crate::time::Timestamp;
+
+/// Releases that wait for running calls at the same time; a further one is refused.
+const WAITING_MAX: usize = 16;
+
+/// A release that waits for running calls.
+#[derive(Debug)]
+pub(super) struct Releasing {
+    pub(super) until: Timestamp,
+    pub(super) requests: Vec<RequestId>,
+}
+
+impl Session {
+    /// Ends the session in order: admits nothing new, waits until `until` for what runs, and answers `request`.
+    ///
+    /// If calls still run then, the release is refused where negotiated release is on (and nothing has changed), and
+    /// the session is aborted where it is not.
+    ///
+    /// # Errors
+    ///
+    /// The session has ended.
+    pub fn release(&mut self, until: Timestamp, request: RequestId) -> Result<(), SessionUnknown> {
+        if !self.step(Input::ReleaseAsked) {
+            return Err(SessionUnknown);
+        }
+        let releasing = self.releasing.get_or_insert_with(|| Releasing { until, requests: Vec::new() });
+        if releasing.requests.len() < WAITING_MAX {
+            releasing.requests.push(request);
+        } else {
+            let answer = Answer::ReleaseRefused { running: self.slots.running() };
+            self.outbox.at_once(Effect::Answer { request, answer });
+        }
+        self.calls_may_have_finished();
+        Ok(())
+    }
+
+    /// Ends the session now. The answer tells what became of the calls under way: those that run are not waited for.
+    ///
+    /// # Errors
+    ///
+    /// The session has ended.
+    pub fn abort(&mut self, request: RequestId) -> Result<(), SessionUnknown> {
+        if !self.step(Input::Abort) {
+            return Err(SessionUnknown);
+        }
+        let calls = self.calls_under_way();
+        let record = self.finish();
+        self.outbox.after(record, Effect::Answer { request, answer: Answer::Aborted { calls } });
+        Ok(())
+    }
+
+    /// In release, the last running call ends the session. The tombstone is durable before anybody is told (I18).
+    pub(super) fn calls_may_have_finished(&mut self) {
+        if self.slots.running() > 0 || !self.step(Input::CallsFinished) {
+            return;
+        }
+        self.answer_release(|| Answer::Released);
+    }
+
+    pub(super) fn release_time_up(&mut self) {
+        if self.agreement.units.contains(Unit::NegotiatedRelease) {
+            if self.step(Input::ReleaseRefused) {
+                self.refuse_release();
+            }
+        } else if self.step(Input::ReleaseTimeUp) {
+            let calls = self.calls_under_way();
+            self.answer_release(|| Answer::Aborted { calls: calls.clone() });
+        }
+    }
+
+    /// Answers waiting releases that nothing has changed (I19).
+    pub(super) fn refuse_release(&mut self) {
+        let Some(releasing) = self.releasing.take() else { return };
+        let running = self.slots.running();
+        for request in releasing.requests {
+            let answer = Answer::ReleaseRefused { running };
+            self.outbox.at_once(Effect::Answer { request, answer });
+        }
+    }
+
+    fn answer_release(&mut self, answer: impl Fn() -> Answer) {
+        let waiting = self.releasing.take().map(|releasing| releasing.requests).unwrap_or_default();
+        let record = self.finish();
+        for request in waiting {
+            self.outbox.after(record, Effect::Answer { request, answer: answer() });
+        }
+    }
+
+    fn calls_under_way(&self) -> Vec<(CallId, CallState)> {
+        self.slots.running_calls().map(|call| (call, CallState::Running)).collect()
+    }
+}
