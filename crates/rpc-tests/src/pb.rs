@@ -1,0 +1,22 @@
+//! The services that the tests call and look at, generated from `proto/`.
+
+/// `ledger.*`.
+pub mod ledger {
+    /// `TestLedger`, which does as it is told, with its messages and its policy table.
+    #[allow(clippy::all, missing_docs, unreachable_pub, reason = "generated code")]
+    pub mod v1 {
+        tonic::include_proto!("ledger.v1");
+    }
+}
+
+/// `shapes.*`.
+pub mod shapes {
+    /// Services and messages with awkward names and every option: that they compile is half of the test.
+    #[allow(clippy::all, missing_docs, unreachable_pub, non_camel_case_types, reason = "generated code")]
+    pub mod v1 {
+        tonic::include_proto!("shapes.v1");
+    }
+}
+
+/// The encoded descriptors of all of them and their imports, options included.
+pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("session_descriptor");
