@@ -4,6 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
+use tokio::task::futures::TaskLocalFuture;
 use tokio::time::Instant;
 
 /// gRPC's header for the time that a caller gives.
@@ -16,8 +17,11 @@ tokio::task_local! {
     static DEADLINE: Option<Instant>;
 }
 
+/// The future that [`scope`] makes.
+pub type Scoped<F> = TaskLocalFuture<Option<Instant>, F>;
+
 /// Runs `future` with `deadline` as the [deadline of the task](current), so that calls it makes inherit it.
-pub fn scope<F: Future>(deadline: Option<Instant>, future: F) -> impl Future<Output = F::Output> {
+pub fn scope<F: Future>(deadline: Option<Instant>, future: F) -> Scoped<F> {
     DEADLINE.scope(deadline, future)
 }
 
@@ -60,8 +64,14 @@ pub fn parse(headers: &HeaderMap) -> Result<Option<Duration>, InvalidTimeout> {
 /// that the callee never gives up before the caller does.
 pub fn value(timeout: Duration) -> HeaderValue {
     let nanos = timeout.as_nanos();
-    let units: [(u128, char); 6] =
-        [(1, 'n'), (1_000, 'u'), (1_000_000, 'm'), (1_000_000_000, 'S'), (60_000_000_000, 'M'), (3_600_000_000_000, 'H')];
+    let units: [(u128, char); 6] = [
+        (1, 'n'),
+        (1_000, 'u'),
+        (1_000_000, 'm'),
+        (1_000_000_000, 'S'),
+        (60_000_000_000, 'M'),
+        (3_600_000_000_000, 'H'),
+    ];
     let text = units
         .iter()
         .map(|(size, unit)| (nanos.div_ceil(*size), unit))
@@ -112,7 +122,10 @@ mod tests {
         for nanos in [0, 1, 99_999_999, 100_000_000, 123_456_789, 5_000_000_001, u64::MAX] {
             let meant = Duration::from_nanos(nanos);
             let read = parsed(value(meant).to_str().unwrap()).unwrap().unwrap();
-            assert!(read >= meant && read.as_nanos() <= meant.as_nanos() * 101 / 100 + 1, "{meant:?} {read:?}");
+            assert!(
+                read >= meant && read.as_nanos() <= meant.as_nanos() * 101 / 100 + 1,
+                "{meant:?} {read:?}"
+            );
         }
         assert_eq!(value(Duration::MAX), "99999999H");
     }

@@ -237,7 +237,8 @@ mod tests {
     fn repeated_headers_are_refused() {
         let (_, ticket) = ticket();
         for name in ["session", "session-ticket", "session-call"] {
-            let mut headers = map(&[("session", "1"), ("session-ticket", &ticket), ("session-call", "1.1.0")]);
+            let mut headers =
+                map(&[("session", "1"), ("session-ticket", &ticket), ("session-call", "1.1.0")]);
             let again = headers[name].clone();
             headers.append(HeaderName::from_static(name), again);
             assert_eq!(SessionHeaders::parse(&headers), Err(HeaderError::Repeated(name)));

@@ -113,7 +113,8 @@ impl Details {
                         .and_then(|delay| Duration::try_from(delay).ok());
                 }
                 Some("session.v1.CallOutcome") => {
-                    found.outcome = CallOutcome::decode(&*detail.value).ok().map(|told| outcome(told.executed()));
+                    found.outcome =
+                        CallOutcome::decode(&*detail.value).ok().map(|told| outcome(told.executed()));
                 }
                 Some("session.v1.ServerLimits") => {
                     found.limits = ServerLimits::decode(&*detail.value).ok();

@@ -136,12 +136,15 @@ impl Calls {
     }
 
     /// The acceptor has answered what became of the quarantined call; `last` is the last sequence it has used in the
-    /// slot.
+    /// slot. If that leaves no sequence for another call, the slot is retired.
     ///
     /// # Errors
     ///
     /// The call is not quarantined.
     pub fn settled(&mut self, call: CallId, last: Sequence) -> Result<(), CallError> {
+        if last.0 == u64::MAX {
+            return self.retire(call);
+        }
         self.leave_quarantine(call)?;
         self.release(call, call.sequence.max(last));
         Ok(())
@@ -300,6 +303,15 @@ mod tests {
         calls.quarantine(first).unwrap();
         calls.settled(first, Sequence(5)).unwrap();
         assert_eq!(calls.begin(), Some(call(0, 6)));
+    }
+
+    #[test]
+    fn an_acceptor_that_claims_the_last_sequence_costs_the_slot_and_no_panic() {
+        let mut calls = Calls::new(1);
+        let first = calls.begin().unwrap();
+        calls.quarantine(first).unwrap();
+        calls.settled(first, Sequence(u64::MAX)).unwrap();
+        assert_eq!((calls.begin(), calls.retired_count()), (None, 1));
     }
 
     #[test]

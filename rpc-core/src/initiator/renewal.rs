@@ -8,6 +8,9 @@ use crate::time::Timestamp;
 const AUTHORITY_USED: (u32, u32) = (4, 5);
 /// The authority is renewed at least this long before it ends, where it lasts twice as long.
 const AUTHORITY_MARGIN: Duration = Duration::from_secs(10);
+/// Shortest time between two renewals of the authority. A token that never changes has less life left each time it is
+/// sent again, and would otherwise be sent at ever shorter intervals towards its end.
+const AUTHORITY_PAUSE: Duration = Duration::from_secs(1);
 /// First wait after a renewal that failed; it doubles with each failure.
 const RETRY_MIN: Duration = Duration::from_millis(200);
 /// Longest wait after a renewal that failed. A shorter lease shortens it: there are at least four tries in the last
@@ -77,11 +80,21 @@ impl Renewal {
 
     /// A renewal that was sent at `sent` was answered with this lease and authority.
     pub fn renewed(&mut self, sent: Timestamp, lease: Duration, authority: Option<Duration>) {
+        self.lease_renewed(sent, lease);
+        self.set_authority(sent, authority);
+    }
+
+    /// A renewal of the lease alone, sent at `sent`, was answered; the authority is as it was.
+    pub fn lease_renewed(&mut self, sent: Timestamp, lease: Duration) {
         self.heard(sent);
         self.lease = lease;
         self.failures = 0;
         self.not_before = Timestamp::ORIGIN;
-        self.set_authority(sent, authority);
+    }
+
+    /// The acceptor has said that the authority is over: it is renewed as soon as failures allow.
+    pub fn authority_ended(&mut self, now: Timestamp) {
+        self.authority_due = Some(now);
     }
 
     /// A renewal failed at `now`: the next one waits.
@@ -122,7 +135,8 @@ impl Renewal {
         self.authority_until
     }
 
-    fn authority_action(&self) -> Action {
+    /// How the authority is renewed.
+    pub fn authority_action(&self) -> Action {
         Action::Authority { rotate_ticket: self.rotation == Rotation::WithAuthority }
     }
 
@@ -131,7 +145,7 @@ impl Renewal {
         self.authority_due = authority.map(|lasts| {
             let (part, whole) = AUTHORITY_USED;
             let margin = AUTHORITY_MARGIN.min(lasts / 2);
-            since + (lasts / whole * part).min(lasts - margin)
+            since + (lasts / whole * part).min(lasts - margin).max(AUTHORITY_PAUSE)
         });
     }
 }
@@ -167,7 +181,7 @@ mod tests {
     //= test L-12
     #[test]
     fn the_authority_is_renewed_before_it_ends() {
-        for (lasts, due) in [(3600, 2880.0), (100, 80.0), (30, 20.0), (16, 8.0), (2, 1.0), (0, 0.0)] {
+        for (lasts, due) in [(3600, 2880.0), (100, 80.0), (30, 20.0), (16, 8.0), (2, 1.0), (0, 1.0)] {
             let renewal =
                 Renewal::new(at(0.0), seconds(100_000), Some(seconds(lasts)), Rotation::WithAuthority);
             assert_eq!(renewal.next(), (at(due), ROTATE), "{lasts}");
@@ -197,6 +211,16 @@ mod tests {
         assert_eq!(waits, [200, 400, 800, 1600, 3200, 5000, 5000, 5000]);
         renewal.renewed(now, seconds(30), None);
         assert_eq!(renewal.next(), (now + seconds(10), Action::Lease));
+    }
+
+    #[test]
+    fn an_authority_that_is_over_is_renewed_at_once_and_a_lease_alone_leaves_it_as_it_is() {
+        let mut renewal = Renewal::new(at(0.0), seconds(30), Some(seconds(1000)), Rotation::WithAuthority);
+        renewal.lease_renewed(at(10.0), seconds(60));
+        assert_eq!(renewal.authority_until(), Some(at(1000.0)));
+        assert_eq!(renewal.next(), (at(30.0), Action::Lease));
+        renewal.authority_ended(at(12.0));
+        assert_eq!(renewal.due(at(12.0)), Some(ROTATE));
     }
 
     #[test]

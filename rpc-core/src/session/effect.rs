@@ -80,6 +80,8 @@ pub enum Event {
     TicketRotated,
     /// It is over.
     Ended(End),
+    /// The record of its opening was not kept: nobody ever learned its number.
+    NeverOpened,
     /// Another server owns it.
     Fenced,
 }
@@ -97,6 +99,7 @@ impl fmt::Display for Event {
             Self::Ended(End::Released) => f.write_str("released"),
             Self::Ended(End::Aborted) => f.write_str("aborted"),
             Self::Ended(End::Expired) => f.write_str("expired"),
+            Self::NeverOpened => f.write_str("never opened"),
             Self::Fenced => f.write_str("fenced"),
         }
     }

@@ -60,8 +60,6 @@ impl Authority {
 /// What a session is opened with.
 #[derive(Debug, Clone)]
 pub struct Opening {
-    /// Its number.
-    pub id: SessionId,
     /// Whose it is.
     pub principal: Principal,
     /// What named the opening.
@@ -123,11 +121,11 @@ pub struct Session {
 }
 
 impl Session {
-    /// Opens a session; `request` is answered once its record is durable.
-    pub fn open(now: Timestamp, opening: Opening, request: RequestId) -> Self {
+    /// Opens the session numbered `id`; `request` is answered once its record is durable.
+    pub fn open(now: Timestamp, id: SessionId, opening: Opening, request: RequestId) -> Self {
         let agreement = opening.agreement;
         let mut session = Self {
-            id: opening.id,
+            id,
             principal: opening.principal,
             nonce: opening.nonce,
             epoch: Epoch::FIRST,
@@ -142,7 +140,7 @@ impl Session {
             outbox: Outbox::default(),
             agreement,
         };
-        //= L-3
+        //= O-4
         session.created = session.outbox.persist(Change::Create(session.record()));
         session.outbox.after(session.created, Effect::Event(Event::Opened));
         let answer = Answer::Opened { existing: false };
@@ -168,6 +166,12 @@ impl Session {
         let record = self.update();
         self.outbox.after(record, Effect::Answer { request, answer: Answer::Opened { existing: true } });
         Ok(())
+    }
+
+    /// Whether this ticket proves ownership of the session. Changes nothing: whoever refuses the request for another
+    /// reason leaves the session as it was (and [`present`](Self::present)s nothing).
+    pub fn is_owned_by(&self, ticket: &TicketHash) -> bool {
+        self.alive().is_ok() && self.tickets.know(ticket)
     }
 
     /// A request that names this session came, with this ticket, on this connection. Counts as traffic.
@@ -269,10 +273,15 @@ impl Session {
             return Err(AdmitError::UnitOff);
         }
         let call = admit.attempt.call;
-        if self.state == State::Releasing && call.sequence > self.slots.last(call.slot) {
+        if self.state == State::Releasing && self.is_new(call) {
             return Err(AdmitError::Releasing);
         }
         self.slots.admit(self.epoch, admit)
+    }
+
+    /// Whether `call` was neither admitted nor settled yet.
+    pub fn is_new(&self, call: CallId) -> bool {
+        call.sequence > self.slots.last(call.slot)
     }
 
     /// The handler of `call` came to its end. `reply_bytes_max` is the method's own bound.
@@ -318,11 +327,13 @@ impl Session {
                 self.outbox.at_once(Effect::Answer { request, answer: Answer::Failed(error.reason()) });
             }
         }
-        if matches!(error, WriteError::Fenced { .. }) {
-            self.outbox.at_once(Effect::Event(Event::Fenced));
-        }
-        let never_opened = self.state == State::Opening;
-        if (never_opened || matches!(error, WriteError::Fenced { .. })) && self.step(Input::Abort) {
+        let event = match error {
+            _ if self.state == State::Opening => Event::NeverOpened,
+            WriteError::Fenced { .. } => Event::Fenced,
+            WriteError::Exists | WriteError::Missing | WriteError::Store(_) => return,
+        };
+        if self.step(Input::Abort) {
+            self.outbox.at_once(Effect::Event(event));
             self.stop_all();
         }
     }

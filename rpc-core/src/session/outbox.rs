@@ -84,7 +84,7 @@ mod tests {
             .collect()
     }
 
-    //= test L-3
+    //= test L-17
     #[test]
     fn an_answer_waits_for_its_record_and_for_all_before_it() {
         let mut outbox = Outbox::default();

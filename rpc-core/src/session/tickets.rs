@@ -24,6 +24,11 @@ impl TicketHashes {
         self.pending = Some(ticket);
     }
 
+    /// Whether a ticket is this session's.
+    pub fn know(&self, ticket: &TicketHash) -> bool {
+        self.current == *ticket || self.pending == Some(*ticket)
+    }
+
     /// Judges a ticket; `None`: it is not this session's.
     pub fn present(&mut self, ticket: &TicketHash) -> Option<Presented> {
         if self.current == *ticket {

@@ -1,5 +1,7 @@
 //! Why a caller is refused.
 
+use rpc_core::error::Reason;
+
 /// The cause of a refusal, for operators.
 ///
 /// `Display` and `Debug` hold names chosen by us and nothing a stranger sent, so both are safe to log. Callers get only
@@ -111,13 +113,13 @@ pub enum AuthErrorKind {
 }
 
 impl AuthErrorKind {
-    /// The stable reason, as it stands in `ErrorInfo`.
-    pub fn reason(self) -> &'static str {
+    /// The stable reason.
+    pub fn reason(self) -> Reason {
         match self {
-            Self::TokenMissing => "TOKEN_MISSING",
-            Self::TokenInvalid => "TOKEN_INVALID",
-            Self::TokenExpired => "TOKEN_EXPIRED",
-            Self::Unavailable => "AUTH_UNAVAILABLE",
+            Self::TokenMissing => Reason::TokenMissing,
+            Self::TokenInvalid => Reason::TokenInvalid,
+            Self::TokenExpired => Reason::TokenExpired,
+            Self::Unavailable => Reason::AuthUnavailable,
         }
     }
 }

@@ -45,6 +45,8 @@ fn an_opening_that_the_store_refuses_is_answered_with_the_failure_and_leaves_not
     let mut world = World::opening(&[]);
     let record = world.pending.remove(0);
     world.session.store_failed(record, &StoreError::Failed("disk full".into()).into());
+    world.drain();
+    assert!(world.effects.contains(&Effect::Event(Event::NeverOpened)));
     assert_eq!(world.answers(), [(0, Answer::Failed(Reason::StoreUnavailable))]);
     assert_eq!(world.session.state(), State::Ended(End::Aborted));
     assert_eq!(world.present(TICKET), Err(SessionUnknown));

@@ -34,7 +34,6 @@ impl World {
         offer.linger = Some(Duration::from_secs(600));
         let agreement = negotiate::answer(&offer, &Terms::default(), &[]).unwrap();
         let opening = Opening {
-            id: SessionId::new(4711).unwrap(),
             principal: Principal::new("issuer", "alice"),
             nonce: Nonce([3; 16]),
             agreement: Arc::new(agreement),
@@ -42,7 +41,7 @@ impl World {
             authority: authority(1_000),
         };
         let now = Timestamp::from_origin(Duration::from_secs(100));
-        let session = Session::open(now, opening, RequestId(0));
+        let session = Session::open(now, SessionId::new(4711).unwrap(), opening, RequestId(0));
         let mut world = Self { session, now, requests: 0, pending: Vec::new(), effects: Vec::new() };
         world.drain();
         world

@@ -94,6 +94,6 @@ fn reasons_are_stable() {
         (AuthError::Unavailable, "AUTH_UNAVAILABLE"),
     ];
     for (error, reason) in reasons {
-        assert_eq!(error.kind().reason(), reason);
+        assert_eq!(error.kind().reason().name(), reason);
     }
 }

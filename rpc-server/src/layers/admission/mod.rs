@@ -1,0 +1,231 @@
+//! Whether a call runs: slots and their records for protected calls, a bound on how many run for all.
+
+pub(crate) mod recorded;
+mod replay;
+mod request;
+mod run;
+mod running;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use pin_project_lite::pin_project;
+use rpc_core::error::{Outcome, Reason};
+use rpc_core::id::{CallAttempt, Fingerprint};
+use rpc_core::policy::MethodPolicy;
+use rpc_core::session::{Admission, Admit, refused_before_admission};
+use rpc_proto::deadline;
+use rpc_proto::headers::Answered;
+use rpc_proto::status::Refusal;
+use tonic::body::Body;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{GateFuture, Handler};
+use crate::context::{Deadline, Policy, SessionContext};
+use crate::sessions::{Live, Sessions};
+use run::{Admitted, Run};
+use running::{Permit, Running};
+
+/// Admits protected calls by the rules of slots, and lets the others pass.
+#[derive(Clone)]
+pub struct AdmissionLayer {
+    sessions: Arc<Sessions>,
+    running: Running,
+    message_bytes_max: usize,
+}
+
+impl AdmissionLayer {
+    /// A layer that lets `calls_max` calls run at the same time and reads protected requests of up to
+    /// `message_bytes_max`.
+    pub(crate) fn new(sessions: Arc<Sessions>, calls_max: usize, message_bytes_max: usize) -> Self {
+        Self { sessions, running: Running::new(calls_max), message_bytes_max }
+    }
+}
+
+impl<S> Layer<S> for AdmissionLayer {
+    type Service = WithAdmission<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        WithAdmission { inner, layer: self.clone() }
+    }
+}
+
+/// The service of [`AdmissionLayer`].
+#[derive(Clone)]
+pub struct WithAdmission<S> {
+    inner: S,
+    layer: AdmissionLayer,
+}
+
+impl<S: Handler> Service<Request<Body>> for WithAdmission<S> {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = GateFuture<Counted<S::Future>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let policy = request.extensions().get::<Policy>().map(|policy| policy.0);
+        let Some(policy) = policy.filter(|policy| policy.is_protected()) else {
+            return self.plain(request);
+        };
+        // The service that is ready is the one to use; the clone takes its place.
+        let clone = self.inner.clone();
+        let inner = std::mem::replace(&mut self.inner, clone);
+        let layer = self.layer.clone();
+        GateFuture::deciding(async move { Ok(layer.protected(inner, policy, request).await) })
+    }
+}
+
+impl<S: Handler> WithAdmission<S> {
+    fn plain(&mut self, request: Request<Body>) -> GateFuture<Counted<S::Future>> {
+        let Some(permit) = self.layer.running.enter() else {
+            return GateFuture::refused(self.layer.exhausted());
+        };
+        let deadline = request.extensions().get::<Deadline>().map(|deadline| deadline.0);
+        let future = deadline::scope(deadline, self.inner.call(request));
+        GateFuture::passed(Counted { future, permit })
+    }
+}
+
+impl AdmissionLayer {
+    //= C-48
+    fn exhausted(&self) -> Refusal {
+        let text = format!("{} calls run, which is the bound", self.running.max());
+        Refusal::new(Reason::CallsExhausted, text).retry_after(std::time::Duration::from_secs(1))
+    }
+
+    async fn protected<S: Handler>(
+        &self,
+        inner: S,
+        policy: &'static MethodPolicy,
+        request: Request<Body>,
+    ) -> Response<Body> {
+        let Some(context) = request.extensions().get::<SessionContext>().cloned() else {
+            let refusal = Refusal::new(Reason::LayerMissing, "the layer SessionLayer is missing");
+            return answer(refusal.outcome(Outcome::NotExecuted));
+        };
+        //= C-2
+        let Some(attempt) = context.attempt() else {
+            let refusal = Refusal::new(Reason::CallIdRequired, "this method needs the header `session-call`");
+            return answer(refusal.outcome(Outcome::NotExecuted));
+        };
+        match request::read_whole(request, self.message_bytes_max).await {
+            Ok((request, fingerprint)) => {
+                let call = Protected { attempt, policy, fingerprint, live: Arc::clone(context.live()) };
+                self.admit(call, inner, request).await
+            }
+            Err(refusal) => answer(refusal.outcome(refused_before_admission(attempt.attempt))),
+        }
+    }
+
+    async fn admit<S: Handler>(&self, call: Protected, inner: S, request: Request<Body>) -> Response<Body> {
+        let mut answered = Answered::Replayed;
+        let moved = call.live.moved();
+        let mut waiting = std::pin::pin!(moved.notified());
+        loop {
+            // Waiting begins before the question, so that an end between the two is not missed.
+            waiting.as_mut().enable();
+            let Some(permit) = self.running.enter() else {
+                return answer(self.exhausted().outcome(refused_before_admission(call.attempt.attempt)));
+            };
+            match self.ask(&call) {
+                Ok(Admission::Run) => return self.run(&call, permit, inner, request).await,
+                //= C-9
+                Ok(Admission::Attach) => {
+                    drop(permit);
+                    if answered != Answered::Attached {
+                        // Lower attempts that wait find out that they are fenced.
+                        //= C-13
+                        moved.notify_waiters();
+                    }
+                    answered = Answered::Attached;
+                    waiting.as_mut().await;
+                    waiting.set(moved.notified());
+                }
+                Ok(Admission::Replay(reply)) => return recorded::respond(reply, answered),
+                Ok(Admission::ReplyDropped(reply)) => return recorded::dropped(&reply),
+                Ok(Admission::Unknown) => return unknown(),
+                Err(refusal) => return answer(refusal),
+            }
+        }
+    }
+
+    //= C-6
+    fn ask(&self, call: &Protected) -> Result<Admission, Refusal> {
+        let Protected { attempt, policy, fingerprint, .. } = *call;
+        let admit = Admit { attempt, fingerprint, cancellation: policy.cancellation };
+        let draining = self.sessions.is_draining();
+        call.live.with(|session, _| {
+            //= C-49
+            if draining && session.is_new(attempt.call) {
+                let refusal = Refusal::new(Reason::Draining, "the server is draining; call another");
+                return Err(refusal.outcome(refused_before_admission(attempt.attempt)));
+            }
+            session.admit(admit).map_err(|error| {
+                let outcome = error.outcome(attempt.attempt);
+                Refusal::new(error.reason(), error.to_string()).outcome(outcome)
+            })
+        })
+    }
+
+    async fn run<S: Handler>(
+        &self,
+        call: &Protected,
+        permit: Permit,
+        inner: S,
+        request: Request<Body>,
+    ) -> Response<Body> {
+        let deadline = request.extensions().get::<Deadline>().map(|deadline| deadline.0);
+        let admitted = Admitted {
+            live: Arc::clone(&call.live),
+            call: call.attempt.call,
+            policy: call.policy,
+            deadline,
+            permit,
+        };
+        let run = Run::start(admitted, inner, request, self.sessions.orphans().clone());
+        run.await.map_or_else(unknown, |reply| recorded::respond(reply, Answered::New))
+    }
+}
+
+pin_project! {
+    /// The future of a plain call, with its place among the running ones.
+    pub struct Counted<F> {
+        #[pin]
+        future: deadline::Scoped<F>,
+        permit: Permit,
+    }
+}
+
+impl<F: Future> Future for Counted<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        self.project().future.poll(cx)
+    }
+}
+
+/// A protected call that asks to run.
+struct Protected {
+    live: Arc<Live>,
+    attempt: CallAttempt,
+    policy: &'static MethodPolicy,
+    fingerprint: Fingerprint,
+}
+
+fn answer(refusal: Refusal) -> Response<Body> {
+    refusal.into_status().into_http()
+}
+
+fn unknown() -> Response<Body> {
+    let text = "the call was begun, and nobody knows how far it came";
+    answer(Refusal::new(Reason::OutcomeUnknown, text).outcome(Outcome::Unknown))
+}

@@ -1,0 +1,179 @@
+//! The way between responses and recorded replies.
+//!
+//! A reply is normalised when it is recorded and every answer is made from the record, the first one too: so all
+//! answers that are ever given for a call are the same (I2).
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue};
+use http::{Response, StatusCode};
+use http_body_util::BodyExt;
+use prost::Message;
+use rpc_core::error::{Code, Outcome, Reason};
+use rpc_core::record::Reply;
+use rpc_proto::headers::{Answered, SESSION_OUTCOME};
+use rpc_proto::status::{Refusal, with_outcome};
+use tonic::Status;
+use tonic::body::Body;
+
+use super::replay::ReplayBody;
+use super::request::FRAME_HEADER_BYTES;
+
+const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
+
+/// Headers or trailers as they are kept. The common ones are kept as no bytes at all.
+#[derive(Clone, PartialEq, Message)]
+struct Metadata {
+    #[prost(message, repeated, tag = "1")]
+    fields: Vec<Field>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Field {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(bytes = "bytes", tag = "2")]
+    value: Bytes,
+}
+
+/// Reads a response to its end and makes the reply of it.
+pub(super) async fn record(response: Response<Body>) -> Reply {
+    let (head, body) = response.into_parts();
+    if head.status != StatusCode::OK {
+        let text = format!("the handler answered with HTTP status {}", head.status.as_u16());
+        return failed(Status::new(tonic::Code::Unknown, text));
+    }
+    if let Some(status) = Status::from_header_map(&head.headers)
+        && status.code() != tonic::Code::Ok
+    {
+        return failed(status);
+    }
+    match collect(body).await {
+        Ok((message, trailers)) => match Status::from_header_map(&trailers) {
+            Some(status) if status.code() != tonic::Code::Ok => failed(status),
+            Some(_) => Reply {
+                code: Code::Ok as u8,
+                head: encode(&head.headers),
+                message,
+                trailer: encode(&trailers),
+            },
+            // A response without a status is none; whoever reads it takes it for an error too.
+            None => failed(Status::internal("the handler's response has no status")),
+        },
+        Err(status) => failed(status),
+    }
+}
+
+/// A panic is an outcome like any other.
+//= C-15
+pub(super) fn panicked() -> Reply {
+    failed(Refusal::new(Reason::HandlerPanicked, "the handler panicked").into_status())
+}
+
+//= C-14
+//= C-26
+fn failed(status: Status) -> Reply {
+    let status = with_outcome(status, Outcome::Done);
+    let mut trailers = HeaderMap::new();
+    if status.add_header(&mut trailers).is_err() {
+        // Metadata of the handler's that no header can carry: the code is what is left.
+        trailers.insert("grpc-status", HeaderValue::from(status.code() as i32));
+    }
+    let code = u8::try_from(status.code() as i32).unwrap_or(Code::Unknown as u8);
+    Reply { code, head: Bytes::new(), message: Bytes::new(), trailer: encode(&trailers) }
+}
+
+async fn collect(mut body: Body) -> Result<(Bytes, HeaderMap), Status> {
+    let mut message = Bytes::new();
+    let mut trailers = HeaderMap::new();
+    while let Some(frame) = body.frame().await {
+        match frame?.into_data() {
+            // tonic gives a message in one piece; only a larger one is put together.
+            Ok(data) if message.is_empty() => message = data,
+            Ok(data) => {
+                let mut whole = BytesMut::from(message);
+                whole.extend_from_slice(&data);
+                message = whole.freeze();
+            }
+            Err(frame) => trailers.extend(frame.into_trailers().unwrap_or_default()),
+        }
+    }
+    Ok((message, trailers))
+}
+
+/// The answer to an attempt.
+//= C-8
+pub(super) fn respond(reply: Reply, answered: Answered) -> Response<Body> {
+    let mut trailers = decode(&reply.trailer);
+    if reply.code != Code::Ok as u8 {
+        let mut response = Response::new(Body::empty());
+        *response.headers_mut() = trailers;
+        response.headers_mut().insert(CONTENT_TYPE, GRPC);
+        response.headers_mut().insert(SESSION_OUTCOME, answered.value());
+        return response;
+    }
+    trailers.entry("grpc-status").or_insert(HeaderValue::from_static("0"));
+    let mut response = Response::new(Body::new(ReplayBody::new(reply.message, trailers)));
+    *response.headers_mut() = decode(&reply.head);
+    response.headers_mut().entry(CONTENT_TYPE).or_insert(GRPC);
+    response.headers_mut().insert(SESSION_OUTCOME, answered.value());
+    response
+}
+
+/// The status of a reply whose message was not kept.
+//= C-16
+pub(super) fn dropped(reply: &Reply) -> Response<Body> {
+    let text = format!(
+        "the call ran and ended with code {}; its reply was over the bound and is not known any more",
+        reply.code
+    );
+    let refusal = Refusal::new(Reason::ExecutedReplyDropped, text).outcome(Outcome::Done);
+    let mut response = refusal.into_status().into_http();
+    response.headers_mut().insert(SESSION_OUTCOME, Answered::Replayed.value());
+    response
+}
+
+/// What a `Query` tells of a reply: code, message of the status, response.
+pub(crate) fn describe(reply: &Reply) -> (u32, String, Bytes) {
+    let status = Status::from_header_map(&decode(&reply.trailer));
+    let text = status.map(|status| status.message().to_owned()).unwrap_or_default();
+    // The five bytes before the message are its frame. A compressed one is left to those who can read it.
+    let response = match reply.message.get(..FRAME_HEADER_BYTES) {
+        Some([0, ..]) => reply.message.slice(FRAME_HEADER_BYTES..),
+        Some(_) | None => Bytes::new(),
+    };
+    (u32::from(reply.code), text, response)
+}
+
+fn encode(headers: &HeaderMap) -> Bytes {
+    let fields: Vec<_> = headers
+        .iter()
+        .filter(|(name, value)| !is_implied(name, value))
+        .map(|(name, value)| Field {
+            name: name.as_str().into(),
+            value: Bytes::copy_from_slice(value.as_bytes()),
+        })
+        .collect();
+    Metadata { fields }.encode_to_vec().into()
+}
+
+/// What every response has, or what belongs to the connection and not to the reply.
+fn is_implied(name: &HeaderName, value: &HeaderValue) -> bool {
+    match name.as_str() {
+        "content-type" => *value == GRPC,
+        "grpc-status" => value == "0",
+        _ => *name == DATE || *name == CONTENT_LENGTH || *name == SESSION_OUTCOME,
+    }
+}
+
+fn decode(bytes: &Bytes) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    // What is read here was written by `encode`; a field that is none is left out rather than ending the call.
+    for field in Metadata::decode(bytes.clone()).unwrap_or_default().fields {
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(field.name.as_bytes()), HeaderValue::from_maybe_shared(field.value))
+        {
+            headers.append(name, value);
+        }
+    }
+    headers
+}

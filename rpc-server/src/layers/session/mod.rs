@@ -1,0 +1,238 @@
+//! Which session a call belongs to, and whether the session may make it.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use rpc_core::error::Reason;
+use rpc_core::id::ConnectionId;
+use rpc_core::policy::MethodPolicy;
+use rpc_core::session::{Session as Core, SessionUnknown, refused_before_admission};
+use rpc_core::time::Timestamp;
+use rpc_proto::headers::SessionHeaders;
+use rpc_proto::status::Refusal;
+use tonic::body::Body;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{GateFuture, Handler};
+use crate::auth::Identity;
+use crate::context::{Policy, Seen, SessionContext};
+use crate::methods::{Access, Methods, Target, Verb};
+use crate::net::ConnectionInfo;
+use crate::sessions::Sessions;
+
+/// Finds the session that a request names and checks ticket, authority, grant and scopes.
+///
+/// Leaves a [`SessionContext`] in the request. A call without a session passes with its token alone, unless its method
+/// is protected.
+#[derive(Clone)]
+pub struct SessionLayer {
+    sessions: Arc<Sessions>,
+    methods: Arc<Methods>,
+}
+
+impl SessionLayer {
+    pub(crate) fn new(sessions: Arc<Sessions>, methods: Arc<Methods>) -> Self {
+        Self { sessions, methods }
+    }
+}
+
+impl<S> Layer<S> for SessionLayer {
+    type Service = Session<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Session { inner, layer: self.clone() }
+    }
+}
+
+/// The service of [`SessionLayer`].
+#[derive(Clone)]
+pub struct Session<S> {
+    inner: S,
+    layer: SessionLayer,
+}
+
+impl<S: Handler> Service<Request<Body>> for Session<S> {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = GateFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        match self.layer.enter(&mut request) {
+            Ok(()) => GateFuture::passed(self.inner.call(request)),
+            Err(refusal) => GateFuture::refused(refusal),
+        }
+    }
+}
+
+impl SessionLayer {
+    //= A-24
+    fn enter(&self, request: &mut Request<Body>) -> Result<(), Refusal> {
+        let target = self.methods.find(request.uri().path());
+        if matches!(target, Target::Plain { access: Access::Public, .. }) {
+            return Ok(());
+        }
+        let headers = SessionHeaders::parse(request.headers())
+            .map_err(|error| Refusal::new(error.reason(), error.to_string()))?;
+        let identity = request.extensions().get::<Identity>();
+        let context = match &headers {
+            Some(headers) => {
+                let connection = request.extensions().get().map(ConnectionInfo::id);
+                Some(self.with_session(headers, identity, connection, &target)?)
+            }
+            None => {
+                without_session(identity, &target)?;
+                None
+            }
+        };
+        let policy = match target {
+            Target::Method(policy) => Some(policy),
+            Target::SessionService(_) | Target::Plain { .. } => None,
+            Target::UnknownMethod { .. } | Target::Unknown => {
+                return Err(Refusal::new(Reason::MethodUnknown, "there is no such method here"));
+            }
+        };
+        let extensions = request.extensions_mut();
+        extensions.insert(Seen);
+        if let Some(policy) = policy {
+            extensions.insert(Policy(policy));
+        }
+        if let Some(context) = context {
+            extensions.insert(context);
+        }
+        Ok(())
+    }
+
+    //= A-12
+    //= A-23
+    fn with_session(
+        &self,
+        headers: &SessionHeaders,
+        identity: Option<&Identity>,
+        connection: Option<ConnectionId>,
+        target: &Target<'_>,
+    ) -> Result<SessionContext, Refusal> {
+        let judge = |session: &Core, now| judge(session, now, identity, target);
+        let entered = self.sessions.present(headers.session, &headers.ticket, connection, judge);
+        let live = entered.map_err(|refused| refused.into_refusal(headers, target))?;
+        Ok(SessionContext::new(live, headers.call))
+    }
+}
+
+/// Why the owner of a ticket may not make a call.
+enum Refused {
+    Unknown,
+    Principal,
+    Authority,
+    Grant,
+    Scope,
+}
+
+impl From<SessionUnknown> for Refused {
+    fn from(_: SessionUnknown) -> Self {
+        Self::Unknown
+    }
+}
+
+impl Refused {
+    fn into_refusal(self, headers: &SessionHeaders, target: &Target<'_>) -> Refusal {
+        let refusal = match self {
+            Self::Unknown => session_unknown(),
+            Self::Principal => {
+                Refusal::new(Reason::PrincipalMismatch, "the token is not of the session's principal")
+            }
+            Self::Authority => Refusal::new(
+                Reason::AuthorityExpired,
+                "the session's token has expired; renew the session with a fresh one",
+            ),
+            Self::Grant => {
+                Refusal::new(Reason::ServiceNotGranted, "the session was not granted this service")
+            }
+            Self::Scope => Refusal::new(Reason::ScopeMissing, "the session lacks a scope of this method"),
+        };
+        //= C-25
+        match (target, headers.call) {
+            (Target::Method(policy), Some(call)) if policy.is_protected() => {
+                refusal.outcome(refused_before_admission(call.attempt))
+            }
+            _ => refusal,
+        }
+    }
+}
+
+/// The one answer for all sessions that the caller does not own.
+pub(crate) fn session_unknown() -> Refusal {
+    Refusal::new(Reason::SessionUnknown, "no such session, or not with this ticket")
+}
+
+fn judge(
+    session: &Core,
+    now: Timestamp,
+    identity: Option<&Identity>,
+    target: &Target<'_>,
+) -> Result<(), Refused> {
+    //= A-13
+    if identity.is_some_and(|identity| identity.principal() != session.principal()) {
+        let renews = matches!(target, Target::SessionService(Verb::Renew));
+        return Err(if renews { Refused::Principal } else { Refused::Unknown });
+    }
+    let service = match target {
+        // It works when the authority has ended: that is how it is renewed.
+        //= A-15
+        Target::SessionService(_) => return Ok(()),
+        Target::Method(policy) => service_of(policy),
+        Target::Plain { service, .. } | Target::UnknownMethod { service } => service,
+        Target::Unknown => "",
+    };
+    if !session.has_authority(now) {
+        return Err(Refused::Authority);
+    }
+    //= A-21
+    //= O-14
+    if !session.agreement().grants(service) {
+        return Err(Refused::Grant);
+    }
+    //= A-20
+    match target {
+        Target::Method(policy) if !session.authority().holds(policy.scopes) => Err(Refused::Scope),
+        _ => Ok(()),
+    }
+}
+
+//= A-1
+//= A-2
+fn without_session(identity: Option<&Identity>, target: &Target<'_>) -> Result<(), Refusal> {
+    let Some(identity) = identity else {
+        return Err(Refusal::new(Reason::TokenMissing, "this call needs a bearer token"));
+    };
+    match target {
+        Target::SessionService(Verb::Renew | Verb::Other) => {
+            Err(Refusal::new(Reason::SessionRequired, "this call needs the headers of a session"))
+        }
+        Target::Method(policy) if !identity.scopes().contains_all(policy.scopes) => {
+            Err(Refusal::new(Reason::ScopeMissing, "the token lacks a scope of this method"))
+        }
+        //= C-1
+        Target::Method(policy) if policy.is_protected() => Err(Refusal::new(
+            Reason::SessionRequired,
+            "this method is protected; open a session with session.v1.SessionService/Open",
+        )
+        .outcome(rpc_core::error::Outcome::NotExecuted)),
+        Target::SessionService(Verb::Open)
+        | Target::Method(_)
+        | Target::Plain { .. }
+        | Target::UnknownMethod { .. }
+        | Target::Unknown => Ok(()),
+    }
+}
+
+/// The full name of the service in the path of a method.
+fn service_of(policy: &MethodPolicy) -> &'static str {
+    policy.path.trim_start_matches('/').split('/').next().unwrap_or_default()
+}

@@ -1,0 +1,251 @@
+//! What this server serves: services, methods and their policies, found by path.
+
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+
+use rpc_core::negotiate::Offered;
+use rpc_core::policy::{Cancellation, Delivery, MethodPolicy, Record, ServicePolicy};
+use rpc_core::store::Durability;
+
+/// Path prefix of the session service.
+const SESSION_SERVICE: &str = "session.v1.SessionService";
+
+/// Who may call a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Anybody: health and reflection.
+    Public,
+    /// A caller with a token or a session.
+    Authenticated,
+}
+
+/// Methods of the session service that are judged apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verb {
+    /// `Open` needs a token and no session.
+    Open,
+    /// `Renew` may bring a token of another principal, and is told so.
+    Renew,
+    /// All others need a session and nothing else.
+    Other,
+}
+
+/// What a path names.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Target<'a> {
+    /// A method of the session service.
+    SessionService(Verb),
+    /// A method with a policy.
+    Method(&'static MethodPolicy),
+    /// Some method of a service that has no policy table.
+    Plain { service: &'a str, access: Access },
+    /// A service of this server without such a method.
+    UnknownMethod { service: &'a str },
+    /// Nothing here.
+    Unknown,
+}
+
+/// The services of one server. Built once, read by every call.
+#[derive(Debug, Default)]
+pub(crate) struct Methods {
+    methods: HashMap<&'static str, &'static MethodPolicy>,
+    services: BTreeMap<&'static str, Service>,
+}
+
+#[derive(Debug)]
+struct Service {
+    policy: Option<&'static ServicePolicy>,
+    access: Access,
+}
+
+impl Methods {
+    /// Adds a service with a policy table.
+    pub(crate) fn add(&mut self, policy: &'static ServicePolicy) {
+        self.methods.extend(policy.methods.iter().map(|method| (method.path, method)));
+        self.services.insert(policy.name, Service { policy: Some(policy), access: Access::Authenticated });
+    }
+
+    /// Adds a service without one.
+    pub(crate) fn add_plain(&mut self, name: &'static str, access: Access) {
+        self.services.insert(name, Service { policy: None, access });
+    }
+
+    /// The names of all services.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.services.keys().copied()
+    }
+
+    /// What `path` names.
+    pub(crate) fn find<'a>(&self, path: &'a str) -> Target<'a> {
+        if let Some(policy) = self.methods.get(path) {
+            return Target::Method(policy);
+        }
+        let Some((service, method)) = path.strip_prefix('/').and_then(|path| path.split_once('/')) else {
+            return Target::Unknown;
+        };
+        if service == SESSION_SERVICE {
+            return Target::SessionService(match method {
+                "Open" => Verb::Open,
+                "Renew" => Verb::Renew,
+                _ => Verb::Other,
+            });
+        }
+        match self.services.get(service) {
+            Some(Service { policy: Some(_), .. }) => Target::UnknownMethod { service },
+            Some(Service { policy: None, access }) => Target::Plain { service, access: *access },
+            None => Target::Unknown,
+        }
+    }
+
+    /// What a caller that `holds` scopes is offered.
+    pub(crate) fn offered(&self, holds: impl Fn(&[&str]) -> bool) -> Vec<Offered<'static>> {
+        self.services
+            .iter()
+            .filter(|(_, service)| service.access == Access::Authenticated)
+            .map(|(name, service)| Offered {
+                name,
+                version: service.policy.map_or(0, |policy| policy.version),
+                policy_hash: service.policy.map_or(0, |policy| policy.hash),
+                permitted: service
+                    .policy
+                    .is_none_or(|policy| policy.methods.iter().any(|method| holds(method.scopes))),
+            })
+            .collect()
+    }
+
+    /// The first promise of a policy that a server with such a store cannot keep.
+    pub(crate) fn first_unkept(&self, durability: Durability) -> Option<Unkept> {
+        self.methods.values().find_map(|method| {
+            let why = unkept(method, durability)?;
+            Some(Unkept { method: method.path, why })
+        })
+    }
+}
+
+/// A promise that this server cannot keep. It does not start: a promise that is not kept is a lie to every caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{method} {why}")]
+pub struct Unkept {
+    /// Path of the method.
+    pub method: &'static str,
+    /// Which promise, and what would keep it.
+    pub why: &'static str,
+}
+
+//= C-56
+fn unkept(method: &MethodPolicy, durability: Durability) -> Option<&'static str> {
+    match (method.delivery, method.record, durability) {
+        (Delivery::ExactlyOnce, ..) => {
+            Some("is EXACTLY_ONCE, which needs a store with transactions; this version has none")
+        }
+        (Delivery::AtMostOnce, Record::Durable, Durability::Volatile) => Some(
+            "records its calls durably, and the store forgets them with the process: \
+             give it a durable store, or say `record: MEMORY`",
+        ),
+        (Delivery::AtMostOnce, Record::Durable, Durability::Durable) => {
+            Some("records its calls durably, which this version does not do yet: say `record: MEMORY`")
+        }
+        (Delivery::AtMostOnce, Record::Memory, _) | (Delivery::Plain | Delivery::AtLeastOnce, ..) => {
+            later(method)
+        }
+    }
+}
+
+fn later(method: &MethodPolicy) -> Option<&'static str> {
+    if method.checkpoint.is_some() {
+        Some("has a checkpoint, and this version does not resume streams yet")
+    } else if method.exclusive.is_some() {
+        Some("is in an exclusive class, and this version does not keep classes apart yet")
+    } else if method.half_duplex {
+        Some("is half duplex, and this version does not pass turns yet")
+    } else {
+        None
+    }
+}
+
+/// Whether the handler of a method may be stopped.
+pub(crate) fn may_stop(method: &MethodPolicy) -> bool {
+    method.cancellation == Cancellation::Stop
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rpc_core::policy::{Checkpoint, MethodKind, Secure};
+
+    use super::*;
+
+    const PLAIN: MethodPolicy = MethodPolicy::plain("/bank.v1.Ledger/Balance", MethodKind::Unary);
+    const ADMIN: MethodPolicy =
+        MethodPolicy { scopes: &["admin"], ..MethodPolicy::plain("/bank.v1.Admin/Reset", MethodKind::Unary) };
+
+    static LEDGER: ServicePolicy =
+        ServicePolicy { name: "bank.v1.Ledger", version: 2, hash: 7, methods: &[PLAIN] };
+    static ADMINISTRATION: ServicePolicy =
+        ServicePolicy { name: "bank.v1.Admin", version: 0, hash: 8, methods: &[ADMIN] };
+
+    fn methods() -> Methods {
+        let mut methods = Methods::default();
+        methods.add(&LEDGER);
+        methods.add(&ADMINISTRATION);
+        methods.add_plain("grpc.health.v1.Health", Access::Public);
+        methods.add_plain("old.Service", Access::Authenticated);
+        methods
+    }
+
+    #[test]
+    fn a_path_names_what_it_names() {
+        let methods = methods();
+        assert!(matches!(methods.find("/bank.v1.Ledger/Balance"), Target::Method(p) if p.path == PLAIN.path));
+        assert!(matches!(
+            methods.find("/bank.v1.Ledger/Nope"),
+            Target::UnknownMethod { service: "bank.v1.Ledger" }
+        ));
+        assert!(matches!(
+            methods.find("/session.v1.SessionService/Open"),
+            Target::SessionService(Verb::Open)
+        ));
+        assert!(matches!(
+            methods.find("/session.v1.SessionService/Query"),
+            Target::SessionService(Verb::Other)
+        ));
+        assert!(matches!(
+            methods.find("/grpc.health.v1.Health/Check"),
+            Target::Plain { access: Access::Public, .. }
+        ));
+        for path in ["", "/", "//", "/bank.v1.Ledger", "bank.v1.Ledger/Balance", "/x/y", "*"] {
+            assert!(matches!(methods.find(path), Target::Unknown), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_service_is_offered_to_those_who_may_call_one_of_its_methods() {
+        let offered = methods().offered(|scopes| scopes.is_empty());
+        let names: Vec<_> = offered.iter().map(|service| (service.name, service.permitted)).collect();
+        assert_eq!(names, [("bank.v1.Admin", false), ("bank.v1.Ledger", true), ("old.Service", true)]);
+    }
+
+    //= test C-56
+    #[test]
+    fn a_promise_that_cannot_be_kept_is_named() {
+        let memory = MethodPolicy { delivery: Delivery::AtMostOnce, ..PLAIN };
+        assert_eq!(unkept(&PLAIN, Durability::Volatile), None);
+        assert_eq!(unkept(&memory, Durability::Volatile), None);
+        let checkpoint = Checkpoint {
+            every_messages: Some(40),
+            every_bytes: None,
+            every: Some(Duration::from_secs(1)),
+            secure: Secure::Automatic,
+        };
+        for method in [
+            MethodPolicy { record: Record::Durable, ..memory },
+            MethodPolicy { delivery: Delivery::ExactlyOnce, record: Record::Durable, ..PLAIN },
+            MethodPolicy { checkpoint: Some(checkpoint), ..PLAIN },
+            MethodPolicy { exclusive: Some("bulk"), ..PLAIN },
+            MethodPolicy { half_duplex: true, ..PLAIN },
+        ] {
+            assert!(unkept(&method, Durability::Volatile).is_some(), "{method:?}");
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! Building a server.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use rpc_core::config::{Limits, Terms};
+use rpc_core::policy::Described;
+use rpc_core::store::Store;
+use rpc_proto::pb::session::v1::session_service_server::SessionServiceServer;
+use tokio::net::ToSocketAddrs;
+use tonic::body::Body;
+use tonic::server::NamedService;
+use tonic::service::{Routes, RoutesBuilder};
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+use tower_service::Service;
+
+use super::connections::Serving;
+use super::{Detached, Server, SessionStack, StackLayer, StartError};
+use crate::auth::Authenticator;
+use crate::methods::{Access, Methods};
+use crate::net::{self, Report};
+use crate::service;
+use crate::sessions::{Entropy, Sessions, SystemEntropy};
+
+/// Calls that run at the same time.
+const CALLS_MAX: usize = 10_000;
+/// Bytes of a protected request message.
+const MESSAGE_BYTES_MAX: usize = 4 << 20;
+
+/// A decision that has not been made. A builder that has one cannot serve.
+#[derive(Debug, Clone, Copy)]
+pub struct Undecided;
+
+/// Builds a [`Server`]. Whom to trust and where to store must be decided; everything else has a default.
+#[must_use]
+pub struct Builder<A, S> {
+    authenticator: A,
+    store: S,
+    settings: Settings,
+}
+
+struct Settings {
+    routes: RoutesBuilder,
+    methods: Methods,
+    descriptors: Vec<&'static [u8]>,
+    reflection: bool,
+    terms: Terms,
+    limits: Limits,
+    net: net::Config,
+    calls_max: usize,
+    message_bytes_max: usize,
+    entropy: Box<dyn Entropy>,
+}
+
+impl Builder<Undecided, Undecided> {
+    pub(super) fn new() -> Self {
+        let settings = Settings {
+            routes: Routes::builder(),
+            methods: Methods::default(),
+            descriptors: Vec::new(),
+            reflection: true,
+            terms: Terms::default(),
+            limits: Limits::default(),
+            net: net::Config::default(),
+            calls_max: CALLS_MAX,
+            message_bytes_max: MESSAGE_BYTES_MAX,
+            entropy: Box::new(SystemEntropy),
+        };
+        Self { authenticator: Undecided, store: Undecided, settings }
+    }
+}
+
+impl<S> Builder<Undecided, S> {
+    /// Decides whom to trust.
+    pub fn authenticate(self, authenticator: impl Authenticator) -> Builder<Arc<dyn Authenticator>, S> {
+        Builder { authenticator: Arc::new(authenticator), store: self.store, settings: self.settings }
+    }
+}
+
+impl<A> Builder<A, Undecided> {
+    /// Decides where sessions are kept.
+    pub fn store(self, store: impl Store) -> Builder<A, Arc<dyn Store>> {
+        Builder { authenticator: self.authenticator, store: Arc::new(store), settings: self.settings }
+    }
+}
+
+impl<A, S> Builder<A, S> {
+    /// Adds a service whose policy `rpc-build` wrote. Its callers need a token or a session.
+    pub fn service<T>(mut self, service: T) -> Self
+    where
+        T: Described + NamedService + Served,
+    {
+        self.settings.methods.add(T::POLICY);
+        self.settings.routes.add_service(service);
+        self
+    }
+
+    /// Adds a service without a policy: all its methods are plain. Its callers need a token or a session.
+    pub fn plain_service<T>(self, service: T) -> Self
+    where
+        T: NamedService + Served,
+    {
+        self.add(service, Access::Authenticated)
+    }
+
+    /// Adds a service without a policy that everybody may call, as health checks must be.
+    pub fn public_service<T>(self, service: T) -> Self
+    where
+        T: NamedService + Served,
+    {
+        self.add(service, Access::Public)
+    }
+
+    fn add<T>(mut self, service: T, access: Access) -> Self
+    where
+        T: NamedService + Served,
+    {
+        self.settings.methods.add_plain(T::NAME, access);
+        self.settings.routes.add_service(service);
+        self
+    }
+
+    /// Adds an encoded set of file descriptors, so that tools find the services in it by reflection.
+    pub fn descriptors(mut self, encoded: &'static [u8]) -> Self {
+        self.settings.descriptors.push(encoded);
+        self
+    }
+
+    /// Switches reflection off. Default: on, for everybody who reaches the server.
+    pub fn without_reflection(mut self) -> Self {
+        self.settings.reflection = false;
+        self
+    }
+
+    /// What sessions are offered. Default: [`Terms::default`].
+    pub fn terms(mut self, terms: Terms) -> Self {
+        self.settings.terms = terms;
+        self
+    }
+
+    /// Bounds over all sessions. Default: [`Limits::default`].
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.settings.limits = limits;
+        self
+    }
+
+    /// Bounds and deadlines of connections, runtimes and TLS. Default: [`net::Config::default`].
+    pub fn net(mut self, config: net::Config) -> Self {
+        self.settings.net = config;
+        self
+    }
+
+    /// Certificate and key. Default: none, which only loopback addresses accept.
+    pub fn tls(mut self, tls: net::Tls) -> Self {
+        self.settings.net.tls = Some(tls);
+        self
+    }
+
+    /// How many calls may run at the same time. Default: 10,000. At the bound: `CALLS_EXHAUSTED`.
+    pub fn calls_max(mut self, calls: usize) -> Self {
+        self.settings.calls_max = calls;
+        self
+    }
+
+    /// Largest request message of a protected call, in bytes. Default: 4 MiB. At the bound: `REQUEST_TOO_LARGE`.
+    pub fn message_bytes_max(mut self, bytes: usize) -> Self {
+        self.settings.message_bytes_max = bytes;
+        self
+    }
+
+    /// Where tickets come from. Default: the system's randomness; only simulations give another.
+    pub fn entropy(mut self, entropy: impl Entropy) -> Self {
+        self.settings.entropy = Box::new(entropy);
+        self
+    }
+}
+
+impl Builder<Arc<dyn Authenticator>, Arc<dyn Store>> {
+    /// Binds the address, and serves when the answer is told to.
+    ///
+    /// # Errors
+    ///
+    /// A method promises what this server cannot keep, or the address is not to be had.
+    pub async fn bind(self, address: impl ToSocketAddrs) -> Result<Server, StartError> {
+        let net = self.settings.net.clone();
+        let serving = self.finish().await?;
+        Server::bind(serving, &net, address).await
+    }
+
+    /// Binds and serves. Returns only when the server failed: use [`bind`](Self::bind) and a
+    /// [`Handle`](super::Handle) to stop it in an orderly way.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind), and a serving thread that failed.
+    pub async fn serve(self, address: impl ToSocketAddrs) -> Result<Report, StartError> {
+        self.bind(address).await?.serve().await
+    }
+
+    /// Binds, serves until `signal` resolves, then drains within `grace`.
+    ///
+    /// # Errors
+    ///
+    /// As [`serve`](Self::serve).
+    pub async fn serve_with_shutdown(
+        self,
+        address: impl ToSocketAddrs,
+        signal: impl Future<Output = ()>,
+        grace: Duration,
+    ) -> Result<Report, StartError> {
+        self.bind(address).await?.serve_with_shutdown(signal, grace).await
+    }
+
+    /// A server for streams that are not its own sockets.
+    ///
+    /// # Errors
+    ///
+    /// A method promises what this server cannot keep.
+    pub async fn detached(self) -> Result<Detached, StartError> {
+        let net = self.settings.net.clone();
+        Ok(Detached::new(self.finish().await?, net))
+    }
+
+    /// Layers and services for a server that is not ours.
+    ///
+    /// # Errors
+    ///
+    /// A method promises what this server cannot keep.
+    pub fn stack(self) -> Result<SessionStack, StartError> {
+        let (stack, _, _) = self.assemble()?;
+        Ok(stack)
+    }
+
+    async fn finish(self) -> Result<Serving, StartError> {
+        let (SessionStack { layer, routes }, health, services) = self.assemble()?;
+        for service in services.iter() {
+            health.set_service_status(*service, ServingStatus::Serving).await;
+        }
+        Ok(Serving::new(&layer, routes, health, services))
+    }
+
+    fn assemble(self) -> Result<(SessionStack, HealthReporter, Arc<[&'static str]>), StartError> {
+        let Settings { mut routes, mut methods, .. } = self.settings;
+        let sessions =
+            Sessions::start(self.store, self.settings.terms, self.settings.limits, self.settings.entropy)
+                .map_err(StartError::Thread)?;
+        if let Some(unkept) = methods.first_unkept(sessions.durability()) {
+            return Err(unkept.into());
+        }
+        let (health, health_service) = tonic_health::server::health_reporter();
+        routes.add_service(health_service);
+        methods.add_plain("grpc.health.v1.Health", Access::Public);
+        if self.settings.reflection {
+            add_reflection(&mut routes, &mut methods, &self.settings.descriptors)?;
+        }
+        // The empty name stands for the server as a whole.
+        let services: Arc<[&'static str]> = methods.names().chain([""]).collect();
+        let methods = Arc::new(methods);
+        let service = service::Service::new(Arc::clone(&sessions), Arc::clone(&methods));
+        routes.add_service(SessionServiceServer::new(service));
+        let layer = StackLayer::new(
+            sessions,
+            &methods,
+            self.authenticator,
+            self.settings.calls_max,
+            self.settings.message_bytes_max,
+        );
+        Ok((SessionStack { layer, routes: routes.routes() }, health, services))
+    }
+}
+
+fn add_reflection(
+    routes: &mut RoutesBuilder,
+    methods: &mut Methods,
+    descriptors: &[&'static [u8]],
+) -> Result<(), StartError> {
+    let own = [rpc_proto::pb::FILE_DESCRIPTOR_SET, tonic_health::pb::FILE_DESCRIPTOR_SET];
+    let all = || {
+        own.iter().chain(descriptors).fold(tonic_reflection::server::Builder::configure(), |builder, set| {
+            builder.register_encoded_file_descriptor_set(set)
+        })
+    };
+    let broken = |error: tonic_reflection::server::Error| StartError::Reflection(error.to_string());
+    routes.add_service(all().build_v1().map_err(broken)?);
+    routes.add_service(all().build_v1alpha().map_err(broken)?);
+    methods.add_plain("grpc.reflection.v1.ServerReflection", Access::Public);
+    methods.add_plain("grpc.reflection.v1alpha.ServerReflection", Access::Public);
+    Ok(())
+}
+
+/// A generated service, as tonic's router takes it.
+pub trait Served:
+    Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send + 'static>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<S> Served for S where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send + 'static>
+        + Clone
+        + Send
+        + Sync
+        + 'static
+{
+}

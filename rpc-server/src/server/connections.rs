@@ -1,0 +1,112 @@
+//! What the network gets: the stack of layers for each connection, and the news of its end for the sessions.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tonic::body::Body;
+use tonic::service::Routes;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::StackLayer;
+use crate::layers::admission::WithAdmission;
+use crate::layers::authenticate::Authenticate;
+use crate::layers::deadline::WithDeadline;
+use crate::layers::session::Session;
+use crate::layers::trace::Trace;
+use crate::net::{CloseReason, ConnectionInfo, Connections};
+use crate::sessions::Sessions;
+
+/// All layers around `S`, outermost first.
+pub(crate) type Stack<S> = Trace<Authenticate<Session<WithDeadline<WithAdmission<S>>>>>;
+
+/// Everything that serves, shared by all threads.
+#[derive(Clone)]
+pub(crate) struct Serving {
+    sessions: Arc<Sessions>,
+    stack: Stack<Routes>,
+    health: HealthReporter,
+    services: Arc<[&'static str]>,
+}
+
+impl Serving {
+    pub(super) fn new(
+        layer: &StackLayer,
+        routes: Routes,
+        health: HealthReporter,
+        services: Arc<[&'static str]>,
+    ) -> Self {
+        Self { sessions: layer.sessions(), stack: layer.layer(routes.prepare()), health, services }
+    }
+
+    /// No new work from now on.
+    pub(super) fn drain(&self) {
+        self.sessions.drain();
+        let (health, services) = (self.health.clone(), Arc::clone(&self.services));
+        let tell = async move {
+            for service in services.iter() {
+                health.set_service_status(*service, ServingStatus::NotServing).await;
+            }
+        };
+        // Setting a status waits for a lock that is held for moments; without a runtime nobody asks for health either.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            self.sessions.orphans().spawn_on(tell, &runtime);
+        }
+    }
+
+    pub(super) fn reap(&self) -> impl Future<Output = ()> + use<> {
+        Arc::clone(&self.sessions).reap()
+    }
+}
+
+impl Connections for Serving {
+    type Service = FromIncoming<Stack<Routes>>;
+
+    fn open(&self, connection: &ConnectionInfo) -> Self::Service {
+        self.sessions.connection_open(connection.id());
+        FromIncoming(self.stack.clone())
+    }
+
+    fn closed(&self, connection: &ConnectionInfo, _: CloseReason) {
+        self.sessions.connection_closed(connection.id());
+    }
+
+    /// Waits for handlers that outlived their connections, up to the deadline of the drain.
+    async fn finish(&self) {
+        let orphans = self.sessions.orphans();
+        orphans.close();
+        orphans.wait().await;
+    }
+}
+
+impl fmt::Debug for Serving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Serving").field("services", &self.services).finish_non_exhaustive()
+    }
+}
+
+/// Gives hyper's requests to the layers.
+#[derive(Clone)]
+pub(crate) struct FromIncoming<S>(S);
+
+impl<S> Service<Request<Incoming>> for FromIncoming<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Infallible>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> S::Future {
+        self.0.call(request.map(Body::new))
+    }
+}

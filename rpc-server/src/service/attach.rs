@@ -1,0 +1,176 @@
+//! `Attach`: one stream a connection, for keepalive both ways and notices to the client.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use dashmap::DashMap;
+use rpc_core::error::Reason;
+use rpc_core::id::{ConnectionId, SessionId};
+use rpc_proto::pb::session::v1::{
+    AttachRequest, AttachResponse, Drain, Ended, Keepalive, attach_request, attach_response,
+};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio_stream::{Stream, StreamExt};
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+
+use super::wire;
+use crate::net::{ConnectionHandle, ConnectionInfo, Notice};
+use crate::sessions::Live;
+
+/// Notices that wait for the network. A client that reads none of them has its stream ended.
+const QUEUE: usize = 16;
+
+/// A silent stream says something this often, so that proxies do not take it for dead (nginx: 60 s).
+const KEEPALIVE: Duration = Duration::from_secs(20);
+
+/// What the client gets. The work behind it is done while it is polled, by no task of its own.
+pub(crate) struct Notices {
+    queue: mpsc::Receiver<Result<AttachResponse, Status>>,
+    work: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl Stream for Notices {
+    type Item = Result<AttachResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(work) = self.work.as_mut()
+            && work.as_mut().poll(cx).is_ready()
+        {
+            // Its sender is gone with it: what is queued still goes out, then the stream ends.
+            self.work = None;
+        }
+        self.queue.poll_recv(cx)
+    }
+}
+
+/// Who is attached where. At most one stream for a session on a connection: a newer one ends the older.
+#[derive(Clone, Default)]
+pub(super) struct Attachments {
+    places: Arc<DashMap<Place, (u64, CancellationToken)>>,
+    count: Arc<AtomicU64>,
+}
+
+type Place = (SessionId, Option<ConnectionId>);
+
+/// One place taken, until it is dropped or taken by a newer stream.
+struct Attachment {
+    all: Attachments,
+    place: Place,
+    number: u64,
+    superseded: CancellationToken,
+}
+
+impl Attachments {
+    //= L-28
+    fn take(&self, place: Place) -> Attachment {
+        let (number, superseded) = (self.count.fetch_add(1, Ordering::Relaxed), CancellationToken::new());
+        if let Some((_, older)) = self.places.insert(place, (number, superseded.clone())) {
+            older.cancel();
+        }
+        Attachment { all: self.clone(), place, number, superseded }
+    }
+
+    /// Serves one attached connection.
+    pub(super) fn serve(
+        &self,
+        live: Arc<Live>,
+        connection: Option<&ConnectionInfo>,
+        requests: Streaming<AttachRequest>,
+    ) -> Notices {
+        let (notices, queue) = mpsc::channel(QUEUE);
+        let attachment = self.take((live.id(), connection.map(ConnectionInfo::id)));
+        let handle = connection.map(ConnectionInfo::handle);
+        let attached = Attached { live, attachment, notices, keepalives: 0 };
+        Notices { queue, work: Some(Box::pin(attached.run(handle, requests))) }
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        self.all.places.remove_if(&self.place, |_, (number, _)| *number == self.number);
+    }
+}
+
+struct Attached {
+    live: Arc<Live>,
+    attachment: Attachment,
+    notices: mpsc::Sender<Result<AttachResponse, Status>>,
+    keepalives: u64,
+}
+
+impl Attached {
+    async fn run(mut self, connection: Option<ConnectionHandle>, mut requests: Streaming<AttachRequest>) {
+        let mut ended = self.live.ended();
+        let mut ticks = interval_at(Instant::now() + KEEPALIVE, KEEPALIVE);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut drain = std::pin::pin!(draining(connection));
+        let mut drained = false;
+        loop {
+            let told = tokio::select! {
+                request = requests.next() => match request {
+                    Some(Ok(request)) => self.answer(request),
+                    // The client ended its side, or the connection is gone: nothing more to do.
+                    Some(Err(_)) | None => return,
+                },
+                notice = &mut drain, if !drained => {
+                    drained = true;
+                    self.tell(drain_event(notice))
+                }
+                _ = ticks.tick() => self.keepalive(),
+                () = self.attachment.superseded.cancelled() => return,
+                reason = ended.wait_for(Option::is_some) => {
+                    //= L-30
+                    let reason = reason.ok().and_then(|reason| *reason).unwrap_or(Reason::SessionEnded);
+                    self.tell(attach_response::Event::Ended(Ended { reason: reason.name().to_owned() }));
+                    return;
+                }
+            };
+            if !told {
+                tracing::debug!(session = %self.live.id(), "attached client reads nothing; its stream ends");
+                return;
+            }
+        }
+    }
+
+    /// Queues an event; `false` if the client reads nothing and the queue is full.
+    fn tell(&self, event: attach_response::Event) -> bool {
+        self.notices.try_send(Ok(AttachResponse { event: Some(event) })).is_ok()
+    }
+
+    //= L-27
+    fn answer(&self, request: AttachRequest) -> bool {
+        self.live.with(|session, now| session.traffic(now));
+        match request.event {
+            Some(attach_request::Event::Keepalive(Keepalive { id, answer: false })) => {
+                self.tell(attach_response::Event::Keepalive(Keepalive { id, answer: true }))
+            }
+            Some(attach_request::Event::Keepalive(_)) | None => true,
+        }
+    }
+
+    fn keepalive(&mut self) -> bool {
+        self.keepalives += 1;
+        self.tell(attach_response::Event::Keepalive(Keepalive { id: self.keepalives, answer: false }))
+    }
+}
+
+/// Resolves when the connection was asked to go.
+async fn draining(connection: Option<ConnectionHandle>) -> Notice {
+    if let Some(connection) = connection
+        && let Some(notice) = connection.draining().await
+    {
+        return notice;
+    }
+    std::future::pending().await
+}
+
+//= L-29
+fn drain_event(notice: Notice) -> attach_response::Event {
+    let left = notice.deadline.saturating_duration_since(Instant::now());
+    attach_response::Event::Drain(Drain { deadline: Some(wire::duration(left)) })
+}

@@ -1,0 +1,218 @@
+//! The session service: what `session.v1.SessionService` asks, put to the core and answered.
+
+mod attach;
+mod offer;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rpc_core::error::Reason;
+use rpc_core::id::{CallId, Sequence, SlotId};
+use rpc_core::negotiate;
+use rpc_core::session::{Answer, Authority, RenewError, SessionUnknown};
+use rpc_core::time::Timestamp;
+use rpc_proto::pb::session::v1::session_service_server::SessionService;
+use rpc_proto::pb::session::v1::{
+    AbortRequest, AbortResponse, AttachRequest, OpenRequest, OpenResponse, QueryRequest, QueryResponse,
+    ReleaseRequest, ReleaseResponse, RenewRequest, RenewResponse,
+};
+use rpc_proto::status::Refusal;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::auth::Identity;
+use crate::context::{SessionContext, SessionExt};
+use crate::layers::session::session_unknown;
+use crate::methods::Methods;
+use crate::net::ConnectionInfo;
+use crate::sessions::{Live, OpenError, Sessions, ticket};
+
+/// Longest reason of an abort, and longest name of a client, in bytes.
+const TEXT_BYTES_MAX: usize = 128;
+
+/// The session service of one server. Comes inside of the layers, which have checked session and ticket.
+#[derive(Clone)]
+pub(crate) struct Service {
+    sessions: Arc<Sessions>,
+    methods: Arc<Methods>,
+    attachments: attach::Attachments,
+}
+
+impl Service {
+    pub(crate) fn new(sessions: Arc<Sessions>, methods: Arc<Methods>) -> Self {
+        Self { sessions, methods, attachments: attach::Attachments::default() }
+    }
+
+    fn authority(&self, identity: &Identity) -> Authority {
+        let expiry = identity.expiry();
+        let unix = expiry.and_then(|expiry| expiry.at.duration_since(std::time::UNIX_EPOCH).ok());
+        Authority {
+            until: expiry.map_or(Timestamp::NEVER, |expiry| self.sessions.clock().now() + expiry.remaining),
+            unix_s: unix.map(|unix| unix.as_secs()),
+            scopes: identity.scopes().iter().map(Box::from).collect(),
+        }
+    }
+
+    /// How long the session's authority lasts; `None`: as long as the session.
+    fn authority_left(&self, live: &Arc<Live>) -> Option<prost_types::Duration> {
+        let until = live.with(|session, _| session.authority().until);
+        (until != Timestamp::NEVER).then(|| wire::duration(self.sessions.clock().until(until)))
+    }
+}
+
+#[tonic::async_trait]
+impl SessionService for Service {
+    type AttachStream = attach::Notices;
+
+    //= O-16
+    async fn open(&self, request: Request<OpenRequest>) -> Result<Response<OpenResponse>, Status> {
+        let identity = request.extensions().get::<Identity>().cloned().ok_or_else(|| {
+            Status::from(Refusal::new(Reason::TokenMissing, "opening a session needs a bearer token"))
+        })?;
+        if self.sessions.is_draining() {
+            return Err(Refusal::new(Reason::Draining, "the server is draining; call another").into());
+        }
+        let (nonce, offer) = offer::parse(request.into_inner())?;
+        let offered = self.methods.offered(|scopes| identity.scopes().contains_all(scopes));
+        let agreement = negotiate::answer(&offer, self.sessions.terms(), &offered).map_err(|refusal| {
+            //= O-10
+            Refusal::new(refusal.reason(), refusal.to_string())
+                .limits(wire::limits(self.sessions.terms()))
+                .into_status()
+        })?;
+        let authority = self.authority(&identity);
+        let opened = self.sessions.open(identity.principal().clone(), nonce, agreement, authority).await;
+        let opened = opened.map_err(|error| open_refusal(&error))?;
+        let authority = self.authority_left(&opened.live);
+        Ok(Response::new(offer::answer(&opened, authority)))
+    }
+
+    //= L-10
+    //= L-11
+    //= L-16
+    async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
+        let live = session_of(&request)?;
+        let identity = request.extensions().get::<Identity>().cloned();
+        let authority = identity.as_ref().map(|identity| (identity.principal(), self.authority(identity)));
+        let ticket = match request.get_ref().rotate_ticket {
+            true => Some(self.sessions.make_ticket().map_err(|error| open_refusal(&error.into()))?),
+            false => None,
+        };
+        let hash = ticket.as_ref().map(ticket::hash);
+        let answer = live.request(|session, now, request| session.renew(now, hash, authority, request)).await;
+        let answer = answer.map_err(|error| match error {
+            RenewError::PrincipalMismatch => {
+                Refusal::new(Reason::PrincipalMismatch, "the token is not of the session's principal")
+            }
+            RenewError::Unknown(SessionUnknown) => session_unknown(),
+        })?;
+        match answer {
+            Answer::Renewed => Ok(Response::new(RenewResponse {
+                ticket: ticket.map(|ticket| ticket.0.to_vec().into()).unwrap_or_default(),
+                lease: Some(wire::duration(live.agreement().lease)),
+                authority: self.authority_left(&live),
+            })),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn attach(
+        &self,
+        request: Request<Streaming<AttachRequest>>,
+    ) -> Result<Response<Self::AttachStream>, Status> {
+        let live = session_of(&request)?;
+        let connection = request.extensions().get::<ConnectionInfo>().cloned();
+        Ok(Response::new(self.attachments.serve(live, connection.as_ref(), request.into_inner())))
+    }
+
+    async fn query(&self, request: Request<QueryRequest>) -> Result<Response<QueryResponse>, Status> {
+        let live = session_of(&request)?;
+        let QueryRequest { slot, sequence, settle, cancel } = request.into_inner();
+        if sequence == 0 {
+            return Err(Refusal::new(Reason::FieldInvalid, "sequence is 0, the first call has 1").into());
+        }
+        let call = CallId { slot: SlotId(slot), sequence: Sequence(sequence) };
+        let (state, last) = live.with(|session, _| {
+            let state = session.query(call, settle, cancel);
+            (state, session.last_sequence(call.slot))
+        });
+        let state = state.map_err(|error| Refusal::new(error.reason(), error.to_string()))?;
+        Ok(Response::new(wire::query_response(&state, last)))
+    }
+
+    //= L-19
+    //= L-20
+    async fn release(&self, request: Request<ReleaseRequest>) -> Result<Response<ReleaseResponse>, Status> {
+        let live = session_of(&request)?;
+        let wait = wire::optional_duration("wait", request.into_inner().wait)?;
+        let wait = self.sessions.limits().release_wait.clamp(wait);
+        let answer = live.request(|session, now, request| session.release(now + wait, request)).await;
+        match answer.map_err(|SessionUnknown| session_unknown())? {
+            Answer::Released => Ok(Response::new(ReleaseResponse {})),
+            //= L-21
+            Answer::ReleaseRefused { running } => Err(Refusal::new(
+                Reason::ReleaseRefused,
+                format!("{running} calls still run; nothing has changed"),
+            )
+            .into()),
+            //= L-22
+            Answer::Aborted { calls } => Err(Refusal::new(
+                Reason::SessionEnded,
+                format!("{} calls still ran when the time was up; the session was aborted", calls.len()),
+            )
+            .into()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    //= L-24
+    async fn abort(&self, request: Request<AbortRequest>) -> Result<Response<AbortResponse>, Status> {
+        let live = session_of(&request)?;
+        let AbortRequest { reason } = request.into_inner();
+        if reason.len() > TEXT_BYTES_MAX {
+            let text = format!("reason has {} bytes, {TEXT_BYTES_MAX} is the bound", reason.len());
+            return Err(Refusal::new(Reason::FieldInvalid, text).into());
+        }
+        let answer = live.request(|session, _, request| session.abort(request)).await;
+        match answer.map_err(|SessionUnknown| session_unknown())? {
+            Answer::Aborted { calls } => {
+                tracing::info!(session = %live.id(), ?reason, "session aborted by its owner");
+                Ok(Response::new(wire::abort_response(&calls)))
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+fn session_of<T>(request: &Request<T>) -> Result<Arc<Live>, Status> {
+    Ok(Arc::clone(SessionContext::live(request.session()?)))
+}
+
+/// A failure of the store, or an answer to another question.
+fn unexpected(answer: &Answer) -> Status {
+    let Answer::Failed(reason) = answer else {
+        tracing::error!(?answer, "the session answered another question");
+        return Refusal::new(Reason::ProtocolViolated, "the server contradicts itself").into();
+    };
+    let refusal = Refusal::new(*reason, "what the answer rests on could not be kept");
+    if *reason == Reason::StoreUnavailable {
+        refusal.retry_after(Duration::from_secs(1)).into()
+    } else {
+        refusal.into()
+    }
+}
+
+fn open_refusal(error: &OpenError) -> Status {
+    let reason = match error {
+        OpenError::Place(place) => place.reason(),
+        OpenError::Store(_) | OpenError::Entropy(_) => Reason::StoreUnavailable,
+        OpenError::Failed(reason) => *reason,
+    };
+    let refusal = Refusal::new(reason, error.to_string());
+    match reason {
+        Reason::SessionsExhausted | Reason::ServerFull | Reason::StoreUnavailable => {
+            refusal.retry_after(Duration::from_secs(1)).into()
+        }
+        _ => refusal.into(),
+    }
+}

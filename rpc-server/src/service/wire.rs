@@ -1,0 +1,118 @@
+//! The way between messages of the session service and core types.
+
+use std::time::Duration;
+
+use rpc_core::config::Terms;
+use rpc_core::error::Reason;
+use rpc_core::id::{CallId, Sequence};
+use rpc_core::session::{CallState, Kept};
+use rpc_proto::pb::session::v1::query_response::State;
+use rpc_proto::pb::session::v1::{AbortResponse, AbortedCall, QueryResponse, Reply, ServerLimits};
+use rpc_proto::status::Refusal;
+
+use crate::layers::admission::recorded::describe;
+
+/// A duration as a message. One that does not fit is as good as endless, and is sent as the longest that protobuf has.
+pub(super) fn duration(duration: Duration) -> prost_types::Duration {
+    const LONGEST_S: i64 = 315_576_000_000;
+    prost_types::Duration::try_from(duration)
+        .ok()
+        .filter(|duration| duration.seconds < LONGEST_S)
+        .unwrap_or(prost_types::Duration { seconds: LONGEST_S, nanos: 0 })
+}
+
+/// A duration of a request.
+//= O-11
+pub(super) fn optional_duration(
+    field: &str,
+    duration: Option<prost_types::Duration>,
+) -> Result<Option<Duration>, Refusal> {
+    let Some(duration) = duration else { return Ok(None) };
+    let invalid = || Refusal::new(Reason::FieldInvalid, format!("{field} is not a duration from 0"));
+    if duration.seconds < 0 || !(0..1_000_000_000).contains(&duration.nanos) {
+        return Err(invalid());
+    }
+    Duration::try_from(duration).map(Some).map_err(|_| invalid())
+}
+
+/// The server's limits, for a refused negotiation.
+pub(super) fn limits(terms: &Terms) -> ServerLimits {
+    ServerLimits {
+        versions: terms.versions.to_vec(),
+        lease_min: Some(duration(terms.lease.min)),
+        lease_max: Some(duration(terms.lease.max)),
+        linger_max: Some(duration(terms.linger.max)),
+        slots_max: terms.slots.max,
+        reply_bytes_max: terms.reply_bytes.max,
+        window_bytes_max: terms.window_bytes.max,
+    }
+}
+
+/// The answer to a query.
+//= C-34
+pub(super) fn query_response(state: &CallState, last: Sequence) -> QueryResponse {
+    let reply = match state {
+        CallState::Done(Kept::Whole(reply)) => {
+            let (code, message, response) = describe(reply);
+            Some(Reply { code, message, response, dropped: false })
+        }
+        CallState::Done(Kept::StatusOnly(reply)) => {
+            let (code, message, response) = describe(reply);
+            Some(Reply { code, message, response, dropped: true })
+        }
+        CallState::Absent
+        | CallState::NotExecuted
+        | CallState::Running
+        | CallState::Unknown
+        | CallState::Forgotten => None,
+    };
+    QueryResponse { state: call_state(state).into(), reply, last_sequence: last.0 }
+}
+
+/// What became of the calls of an aborted session.
+pub(super) fn abort_response(calls: &[(CallId, CallState)]) -> AbortResponse {
+    let calls = calls.iter().map(|(call, state)| AbortedCall {
+        slot: call.slot.0,
+        sequence: call.sequence.0,
+        state: call_state(state).into(),
+    });
+    AbortResponse { calls: calls.collect() }
+}
+
+fn call_state(state: &CallState) -> State {
+    match state {
+        CallState::Absent => State::Absent,
+        CallState::NotExecuted => State::NotExecuted,
+        CallState::Running => State::Running,
+        CallState::Done(_) => State::Done,
+        CallState::Unknown => State::Unknown,
+        CallState::Forgotten => State::Forgotten,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    //= test O-11
+    #[test]
+    fn a_duration_that_is_none_is_refused() {
+        let parse =
+            |seconds, nanos| optional_duration("lease", Some(prost_types::Duration { seconds, nanos }));
+        assert_eq!(parse(1, 500_000_000).unwrap(), Some(Duration::from_millis(1_500)));
+        assert_eq!(parse(0, 0).unwrap(), Some(Duration::ZERO));
+        for (seconds, nanos) in [(-1, 0), (0, -1), (1, -1), (0, 1_000_000_000), (i64::MIN, i32::MIN)] {
+            assert!(parse(seconds, nanos).is_err(), "{seconds} {nanos}");
+        }
+        assert!(optional_duration("lease", None).unwrap().is_none());
+    }
+
+    #[test]
+    fn an_endless_duration_is_the_longest_that_can_be_said() {
+        assert_eq!(duration(Duration::MAX).seconds, 315_576_000_000);
+        assert_eq!(
+            duration(Duration::from_millis(1_500)),
+            prost_types::Duration { seconds: 1, nanos: 500_000_000 }
+        );
+    }
+}

@@ -1,0 +1,156 @@
+//! The way from sessions to the store: one writer for all of them, so that whatever waits shares one sync.
+
+use std::num::NonZeroU32;
+use std::ops::Range;
+use std::sync::{Arc, Weak};
+use std::thread;
+
+use rpc_core::record::Write;
+use rpc_core::session::RecordId;
+use rpc_core::store::{Durability, Store, StoreError, WriteError};
+use tokio::sync::{mpsc, oneshot};
+
+use super::live::Live;
+
+/// Writes that wait for the store at the same time. At the bound a write fails with `STORE_UNAVAILABLE`.
+const WAITING_MAX: usize = 16_384;
+/// Writes that share one commit at most.
+const BATCH_MAX: usize = 1_024;
+
+/// Gives writes to the store.
+#[derive(Clone)]
+pub(super) enum Committer {
+    /// A store that forgets does not block: it is asked on the spot, and there is no thread.
+    Inline(Arc<dyn Store>),
+    /// A store that waits for a medium has a thread of its own.
+    Thread(mpsc::Sender<Job>),
+}
+
+pub(super) enum Job {
+    Write { live: Weak<Live>, record: RecordId, write: Write },
+    Forget(Write),
+    Reserve { count: NonZeroU32, answer: oneshot::Sender<Result<Range<u64>, StoreError>> },
+}
+
+/// What became of a write that was handed over.
+pub(super) enum Submitted {
+    /// It is answered already.
+    Done(Result<(), WriteError>),
+    /// The session will hear of it.
+    Waiting,
+}
+
+impl Committer {
+    /// Starts the writer. Its thread ends when the last clone of the committer is gone.
+    pub(super) fn start(store: Arc<dyn Store>) -> std::io::Result<Self> {
+        match store.durability() {
+            Durability::Volatile => Ok(Self::Inline(store)),
+            Durability::Durable => {
+                let (jobs, queue) = mpsc::channel(WAITING_MAX);
+                thread::Builder::new().name("session-store".into()).spawn(move || run(&*store, queue))?;
+                Ok(Self::Thread(jobs))
+            }
+        }
+    }
+
+    /// Hands over a write.
+    pub(super) fn submit(&self, live: &Arc<Live>, record: RecordId, write: Write) -> Submitted {
+        match self {
+            Self::Inline(store) => Submitted::Done(commit_one(&**store, write)),
+            Self::Thread(jobs) => {
+                let job = Job::Write { live: Arc::downgrade(live), record, write };
+                match jobs.try_send(job) {
+                    Ok(()) => Submitted::Waiting,
+                    Err(_) => Submitted::Done(Err(overloaded().into())),
+                }
+            }
+        }
+    }
+
+    /// Lets the store forget an ended session. If that fails the record stays until the store is opened again, which
+    /// costs space and nothing else.
+    pub(super) fn forget(&self, write: Write) {
+        match self {
+            Self::Inline(store) => {
+                if let Err(error) = commit_one(&**store, write) {
+                    tracing::debug!(%error, "an ended session was not forgotten");
+                }
+            }
+            Self::Thread(jobs) => {
+                let _ = jobs.try_send(Job::Forget(write));
+            }
+        }
+    }
+
+    /// Reserves session numbers.
+    pub(super) async fn reserve(&self, count: NonZeroU32) -> Result<Range<u64>, StoreError> {
+        match self {
+            Self::Inline(store) => store.reserve_numbers(count),
+            Self::Thread(jobs) => {
+                let (answer, answered) = oneshot::channel();
+                jobs.try_send(Job::Reserve { count, answer }).map_err(|_| overloaded())?;
+                answered.await.map_err(|_| StoreError::Closed("its thread has ended".into()))?
+            }
+        }
+    }
+}
+
+fn overloaded() -> StoreError {
+    StoreError::Failed(format!("{WAITING_MAX} writes wait already, or its thread has ended"))
+}
+
+fn commit_one(store: &dyn Store, write: Write) -> Result<(), WriteError> {
+    store.commit(&[write])?.pop().unwrap_or_else(|| Err(answered_short().into()))
+}
+
+fn answered_short() -> StoreError {
+    StoreError::Failed("the store did not answer every write".into())
+}
+
+fn run(store: &dyn Store, mut queue: mpsc::Receiver<Job>) {
+    let mut jobs = Vec::with_capacity(BATCH_MAX);
+    while queue.blocking_recv_many(&mut jobs, BATCH_MAX) > 0 {
+        let mut waiting = Vec::with_capacity(jobs.len());
+        let mut batch = Vec::with_capacity(jobs.len());
+        for job in jobs.drain(..) {
+            match job {
+                Job::Write { live, record, write } => {
+                    waiting.push((live, record));
+                    batch.push(write);
+                }
+                Job::Forget(write) => {
+                    waiting.push((Weak::new(), RecordId::default()));
+                    batch.push(write);
+                }
+                Job::Reserve { count, answer } => {
+                    // Nobody waits any more for an opening that was given up; the numbers are skipped.
+                    let _ = answer.send(store.reserve_numbers(count));
+                }
+            }
+        }
+        if !batch.is_empty() {
+            answer(waiting, commit(store, &batch));
+        }
+    }
+}
+
+fn commit(store: &dyn Store, batch: &[Write]) -> Result<Vec<Result<(), WriteError>>, StoreError> {
+    let answers = store.commit(batch)?;
+    if answers.len() == batch.len() { Ok(answers) } else { Err(answered_short()) }
+}
+
+fn answer(waiting: Vec<(Weak<Live>, RecordId)>, answers: Result<Vec<Result<(), WriteError>>, StoreError>) {
+    let answers = match answers {
+        Ok(answers) => answers,
+        Err(error) => {
+            tracing::error!(%error, writes = waiting.len(), "the store failed");
+            vec![Err(error.into()); waiting.len()]
+        }
+    };
+    for ((live, record), answer) in waiting.into_iter().zip(answers) {
+        // A session that is gone needs no answer: nobody waits for it.
+        if let Some(live) = live.upgrade() {
+            live.stored(record, &answer);
+        }
+    }
+}

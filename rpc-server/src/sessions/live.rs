@@ -1,0 +1,246 @@
+//! One session behind its lock, and the drain that follows every command.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use rpc_core::error::Reason;
+use rpc_core::id::{CallId, SessionId};
+use rpc_core::negotiate::Agreement;
+use rpc_core::principal::Principal;
+use rpc_core::record::Write;
+use rpc_core::session::{Answer, Effect, Event, RecordId, RequestId, Session, Step};
+use rpc_core::store::WriteError;
+use rpc_core::time::Timestamp;
+use tokio::sync::{Notify, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::Sessions;
+use super::committer::Submitted;
+
+/// A session of this server.
+pub(crate) struct Live {
+    id: SessionId,
+    principal: Principal,
+    agreement: Arc<Agreement>,
+    sessions: Weak<Sessions>,
+    core: Mutex<Core>,
+    /// Told whenever a call has come to its end or has a newer attempt.
+    moved: Notify,
+    /// Why the session ended, once it has.
+    ended: watch::Sender<Option<Reason>>,
+}
+
+struct Core {
+    session: Session,
+    requests: u64,
+    waiting: BTreeMap<RequestId, oneshot::Sender<Answer>>,
+    stoppable: Vec<(CallId, CancellationToken)>,
+    /// When the registry will look at this session.
+    scheduled: Timestamp,
+}
+
+impl Live {
+    /// Takes a session into its place. The session has not been drained yet.
+    pub(super) fn new(sessions: &Arc<Sessions>, session: Session, opening: Opened) -> Arc<Self> {
+        Arc::new(Self {
+            id: session.id(),
+            principal: session.principal().clone(),
+            agreement: Arc::clone(session.agreement()),
+            sessions: Arc::downgrade(sessions),
+            core: Mutex::new(Core {
+                session,
+                requests: opening.request.0,
+                waiting: BTreeMap::from([(opening.request, opening.answer)]),
+                stoppable: Vec::new(),
+                scheduled: Timestamp::NEVER,
+            }),
+            moved: Notify::new(),
+            ended: watch::Sender::new(None),
+        })
+    }
+
+    pub(crate) fn id(&self) -> SessionId {
+        self.id
+    }
+
+    pub(crate) fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    pub(crate) fn agreement(&self) -> &Arc<Agreement> {
+        &self.agreement
+    }
+
+    /// Told whenever a call has come to its end or has a newer attempt.
+    pub(crate) fn moved(&self) -> &Notify {
+        &self.moved
+    }
+
+    /// Why the session ended, once it has.
+    pub(crate) fn ended(&self) -> watch::Receiver<Option<Reason>> {
+        self.ended.subscribe()
+    }
+
+    /// Runs one command or question, then does everything that the session wants done.
+    pub(crate) fn with<T>(self: &Arc<Self>, command: impl FnOnce(&mut Session, Timestamp) -> T) -> T {
+        self.with_core(|core, now| command(&mut core.session, now))
+    }
+
+    fn with_core<T>(self: &Arc<Self>, command: impl FnOnce(&mut Core, Timestamp) -> T) -> T {
+        let sessions = self.sessions.upgrade();
+        let mut core = self.lock();
+        let Some(sessions) = sessions else {
+            // The server is gone and only a stray task asks: nobody is there to do what the session wants done.
+            return command(&mut core, Timestamp::NEVER);
+        };
+        let answer = command(&mut core, sessions.clock().now());
+        self.drain(&mut core, &sessions);
+        answer
+    }
+
+    /// Like [`with`](Self::with), for a command whose answer comes later.
+    ///
+    /// The command has been given when the future is first polled; dropping it gives up the answer only.
+    pub(crate) async fn request<E>(
+        self: &Arc<Self>,
+        command: impl FnOnce(&mut Session, Timestamp, RequestId) -> Result<(), E>,
+    ) -> Result<Answer, E> {
+        let (answer, answered) = oneshot::channel();
+        self.with_core(|core, now| {
+            core.requests += 1;
+            let request = RequestId(core.requests);
+            command(&mut core.session, now, request)?;
+            core.waiting.insert(request, answer);
+            Ok(())
+        })?;
+        Ok(answered.await.unwrap_or(Answer::Failed(Reason::SessionEnded)))
+    }
+
+    /// Remembers how to stop the handler of a call whose policy lets cancellation stop it.
+    pub(crate) fn stoppable(&self, call: CallId) -> CancellationToken {
+        let token = CancellationToken::new();
+        self.lock().stoppable.push((call, token.clone()));
+        token
+    }
+
+    /// The handler of `call` has ended, in whatever way.
+    pub(crate) fn finished(self: &Arc<Self>, call: CallId, record: impl FnOnce(&mut Session)) {
+        self.with_core(|core, _| {
+            core.stoppable.retain(|(running, _)| *running != call);
+            record(&mut core.session);
+        });
+        self.moved.notify_waiters();
+    }
+
+    /// The store answered for a record.
+    pub(super) fn stored(self: &Arc<Self>, record: RecordId, answer: &Result<(), WriteError>) {
+        self.with(|session, _| tell(session, record, answer));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Core> {
+        // The core does not panic half-way through a change on purpose; if it has a bug, the session is not worse off
+        // than a crash would leave it, and the other sessions go on.
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn drain(self: &Arc<Self>, core: &mut Core, sessions: &Arc<Sessions>) {
+        loop {
+            match core.session.poll() {
+                Step::Do(effect) => self.perform(core, sessions, effect),
+                Step::Idle { wake } => {
+                    // A deadline that moved away is found when the registry looks; one that came nearer is told.
+                    if wake < core.scheduled {
+                        core.scheduled = wake;
+                        sessions.schedule(self.id, wake);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn perform(self: &Arc<Self>, core: &mut Core, sessions: &Arc<Sessions>, effect: Effect) {
+        match effect {
+            Effect::Persist { record, change } => {
+                let write = Write { session: self.id, epoch: core.session.epoch(), change };
+                if let Submitted::Done(answer) = sessions.committer().submit(self, record, write) {
+                    tell(&mut core.session, record, &answer);
+                }
+            }
+            Effect::Answer { request, answer } => {
+                if let Some(waiting) = core.waiting.remove(&request) {
+                    // Whoever asked may have gone away; what was done stays done.
+                    let _ = waiting.send(answer);
+                }
+            }
+            Effect::Stop(call) => {
+                for (_, token) in core.stoppable.iter().filter(|(running, _)| *running == call) {
+                    token.cancel();
+                }
+            }
+            Effect::Event(event) => {
+                self.report(event);
+                match event {
+                    Event::Ended(_) => self.end(sessions, Reason::SessionEnded),
+                    Event::Fenced => self.end(sessions, Reason::SessionFenced),
+                    Event::NeverOpened => sessions.never_opened(self.id),
+                    Event::Opened
+                    | Event::Attached(_)
+                    | Event::Detached(_)
+                    | Event::Lingering
+                    | Event::Returned
+                    | Event::AuthorityRenewed
+                    | Event::TicketRotated => {}
+                }
+            }
+        }
+    }
+
+    fn end(&self, sessions: &Sessions, reason: Reason) {
+        sessions.ended(self.id);
+        self.ended.send_replace(Some(reason));
+    }
+
+    fn report(&self, event: Event) {
+        let (session, principal) = (self.id, &self.principal);
+        match event {
+            Event::Opened | Event::NeverOpened | Event::Ended(_) | Event::Fenced => {
+                tracing::info!(%session, %principal, "session {event}");
+            }
+            Event::Attached(_)
+            | Event::Detached(_)
+            | Event::Lingering
+            | Event::Returned
+            | Event::AuthorityRenewed
+            | Event::TicketRotated => tracing::debug!(%session, "session {event}"),
+        }
+    }
+
+    /// The registry has looked: it will not again before it is asked to.
+    pub(super) fn wake(self: &Arc<Self>) {
+        self.lock().scheduled = Timestamp::NEVER;
+        self.with(|session, now| session.wake(now));
+    }
+}
+
+/// Who waits for the answer to an opening.
+pub(super) struct Opened {
+    pub(super) request: RequestId,
+    pub(super) answer: oneshot::Sender<Answer>,
+}
+
+fn tell(session: &mut Session, record: RecordId, answer: &Result<(), WriteError>) {
+    match answer {
+        Ok(()) => session.durable(record),
+        Err(error) => session.store_failed(record, error),
+    }
+}
+
+impl std::fmt::Debug for Live {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Live")
+            .field("id", &self.id)
+            .field("principal", &self.principal)
+            .finish_non_exhaustive()
+    }
+}
