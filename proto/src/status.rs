@@ -21,7 +21,8 @@ pub struct Refusal {
     message: String,
     outcome: Option<Outcome>,
     retry_after: Option<Duration>,
-    limits: Option<ServerLimits>,
+    /// Boxed, because hardly any refusal has them.
+    limits: Option<Box<ServerLimits>>,
 }
 
 impl Refusal {
@@ -44,7 +45,7 @@ impl Refusal {
 
     /// Adds the server's own limits.
     pub fn limits(mut self, limits: ServerLimits) -> Self {
-        self.limits = Some(limits);
+        self.limits = Some(Box::new(limits));
         self
     }
 
@@ -62,7 +63,7 @@ impl Refusal {
             details.push(any("session.v1.CallOutcome", &CallOutcome { executed: executed(outcome).into() }));
         }
         if let Some(limits) = &self.limits {
-            details.push(any("session.v1.ServerLimits", limits));
+            details.push(any("session.v1.ServerLimits", &**limits));
         }
         let status = rpc::Status { code: code as i32, message: self.message.clone(), details };
         Status::with_details(code, self.message, Bytes::from(status.encode_to_vec()))

@@ -9,6 +9,7 @@ use std::time::Duration;
 use dashmap::DashMap;
 use rpc_core::error::Reason;
 use rpc_core::id::{ConnectionId, SessionId};
+use rpc_core::session::Session;
 use rpc_proto::pb::session::v1::{
     AttachRequest, AttachResponse, Drain, Ended, Keepalive, attach_request, attach_response,
 };
@@ -144,7 +145,7 @@ impl Attached {
 
     //= L-27
     fn answer(&self, request: AttachRequest) -> bool {
-        self.live.with(|session, now| session.traffic(now));
+        self.live.with(Session::traffic);
         match request.event {
             Some(attach_request::Event::Keepalive(Keepalive { id, answer: false })) => {
                 self.tell(attach_response::Event::Keepalive(Keepalive { id, answer: true }))

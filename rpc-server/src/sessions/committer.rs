@@ -154,3 +154,6 @@ fn answer(waiting: Vec<(Weak<Live>, RecordId)>, answers: Result<Vec<Result<(), W
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

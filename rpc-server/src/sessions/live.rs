@@ -219,7 +219,7 @@ impl Live {
     /// The registry has looked: it will not again before it is asked to.
     pub(super) fn wake(self: &Arc<Self>) {
         self.lock().scheduled = Timestamp::NEVER;
-        self.with(|session, now| session.wake(now));
+        self.with(Session::wake);
     }
 }
 

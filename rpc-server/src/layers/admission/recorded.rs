@@ -177,3 +177,78 @@ fn decode(bytes: &Bytes) -> HeaderMap {
     }
     headers
 }
+
+#[cfg(test)]
+mod tests {
+    use rpc_proto::status::Details;
+
+    use super::*;
+
+    fn good() -> Response<Body> {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", HeaderValue::from_static("0"));
+        let mut response =
+            Response::new(Body::new(ReplayBody::new(Bytes::from_static(b"\0\0\0\0\x02hi"), trailers)));
+        response.headers_mut().insert(CONTENT_TYPE, GRPC);
+        response
+    }
+
+    async fn read(response: Response<Body>) -> (HeaderMap, Bytes, HeaderMap) {
+        let (mut head, body) = response.into_parts();
+        head.headers.remove(SESSION_OUTCOME);
+        let body = body.collect().await.unwrap();
+        let trailers = body.trailers().cloned().unwrap_or_default();
+        (head.headers, body.to_bytes(), trailers)
+    }
+
+    #[tokio::test]
+    async fn the_common_reply_costs_no_bytes_beside_its_message() {
+        let reply = record(good()).await;
+        assert_eq!((reply.code, reply.head.len(), reply.trailer.len()), (0, 0, 0));
+        assert_eq!(describe(&reply), (0, String::new(), Bytes::from_static(b"hi")));
+    }
+
+    //= test C-8
+    #[tokio::test]
+    async fn an_answer_from_the_record_is_what_the_handler_gave() {
+        let mut response = good();
+        response.headers_mut().append("x-head", HeaderValue::from_static("1"));
+        response.headers_mut().append("x-head", HeaderValue::from_static("2"));
+        response.headers_mut().insert("x-raw-bin", HeaderValue::from_bytes(b"AP8").unwrap());
+        let (headers, message, trailers) = read(good()).await;
+        let reply = record(response).await;
+        for answered in [Answered::New, Answered::Replayed] {
+            let answer = respond(reply.clone(), answered);
+            assert_eq!(Answered::parse(answer.headers()), Some(answered));
+            let (mut head, body, tail) = read(answer).await;
+            let values: Vec<_> = head.get_all("x-head").iter().cloned().collect();
+            assert_eq!(values, ["1", "2"]);
+            assert_eq!(head.remove("x-raw-bin").unwrap(), "AP8");
+            head.remove("x-head");
+            assert_eq!((head, body, tail), (headers.clone(), message.clone(), trailers.clone()));
+        }
+    }
+
+    //= test C-14
+    //= test C-26
+    #[tokio::test]
+    async fn a_handlers_error_is_recorded_as_what_happened() {
+        let mut status = Status::not_found("no such account");
+        status.metadata_mut().insert("x-hint", "elsewhere".parse().unwrap());
+        let reply = record(status.into_http()).await;
+        assert_eq!(describe(&reply), (5, "no such account".into(), Bytes::new()));
+        let told = Status::from_header_map(respond(reply, Answered::Replayed).headers()).unwrap();
+        assert_eq!((told.code(), told.message()), (tonic::Code::NotFound, "no such account"));
+        assert_eq!(told.metadata().get("x-hint").unwrap(), "elsewhere");
+        assert_eq!(Details::of(&told).outcome, Some(Outcome::Done));
+    }
+
+    #[tokio::test]
+    async fn a_response_that_is_none_is_an_error() {
+        let no_status = Response::new(Body::new(ReplayBody::new(Bytes::from_static(b"x"), HeaderMap::new())));
+        assert_eq!(record(no_status).await.code, Code::Internal as u8);
+        let mut not_grpc = Response::new(Body::empty());
+        *not_grpc.status_mut() = StatusCode::NOT_FOUND;
+        assert_eq!(record(not_grpc).await.code, Code::Unknown as u8);
+    }
+}

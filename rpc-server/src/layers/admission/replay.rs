@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body, Frame};
 
 /// One message and its trailers.
 pub(super) struct ReplayBody {
@@ -37,9 +37,5 @@ impl Body for ReplayBody {
 
     fn is_end_stream(&self) -> bool {
         self.trailers.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.message.as_ref().map_or(0, |message| message.len() as u64))
     }
 }

@@ -12,6 +12,7 @@ use http::{Request, Response};
 use http_body::Body as _;
 use pin_project_lite::pin_project;
 use rpc_core::error::{Outcome, Reason};
+use rpc_core::policy::MethodPolicy;
 use rpc_proto::deadline::{self, InvalidTimeout};
 use rpc_proto::status::Refusal;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -77,7 +78,7 @@ impl<S: Handler> Service<Request<Body>> for WithDeadline<S> {
         if let Some(at) = deadline {
             request.extensions_mut().insert(Deadline(at));
         }
-        let protected = policy.is_some_and(|policy| policy.is_protected());
+        let protected = policy.is_some_and(MethodPolicy::is_protected);
         let limit = deadline.map(|at| Limit { sleep: Box::pin(sleep_until(at)), protected });
         GateFuture::passed(DeadlineFuture { inner: self.inner.call(request), limit })
     }

@@ -1,0 +1,139 @@
+use std::num::NonZeroU32;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+
+use rpc_core::config::{Limits, Terms};
+use rpc_core::id::{Nonce, SessionId};
+use rpc_core::negotiate::{self, Offer};
+use rpc_core::principal::Principal;
+use rpc_core::record::Write;
+use rpc_core::session::{Authority, SessionUnknown};
+use rpc_core::store::{Durability, MemoryStore, Store, StoreError, Stored, WriteError};
+use rpc_core::time::Timestamp;
+
+use crate::sessions::{OpenError, OpenSession, Sessions, SystemEntropy};
+
+/// A store that says it is durable, waits at a gate before each commit, and fails when told to.
+#[derive(Default)]
+struct Gated {
+    inner: MemoryStore,
+    open: Mutex<bool>,
+    opened: Condvar,
+    commits: AtomicUsize,
+    writes: AtomicUsize,
+    failing: Mutex<bool>,
+}
+
+impl Gated {
+    fn set_open(&self, open: bool) {
+        *self.open.lock().unwrap() = open;
+        self.opened.notify_all();
+    }
+}
+
+struct Handle(Arc<Gated>);
+
+impl Store for Handle {
+    fn durability(&self) -> Durability {
+        Durability::Durable
+    }
+
+    fn reserve_numbers(&self, count: NonZeroU32) -> Result<Range<u64>, StoreError> {
+        self.0.inner.reserve_numbers(count)
+    }
+
+    fn load(&self, session: SessionId) -> Result<Option<Stored>, StoreError> {
+        self.0.inner.load(session)
+    }
+
+    fn commit(&self, batch: &[Write]) -> Result<Vec<Result<(), WriteError>>, StoreError> {
+        self.0.commits.fetch_add(1, Ordering::SeqCst);
+        self.0.writes.fetch_add(batch.len(), Ordering::SeqCst);
+        let mut open = self.0.open.lock().unwrap();
+        while !*open {
+            open = self.0.opened.wait(open).unwrap();
+        }
+        if *self.0.failing.lock().unwrap() {
+            return Err(StoreError::Failed("no space left".into()));
+        }
+        self.0.inner.commit(batch)
+    }
+
+    fn scan(&self, after: Option<SessionId>, limit: usize) -> Result<Vec<(SessionId, Stored)>, StoreError> {
+        self.0.inner.scan(after, limit)
+    }
+}
+
+fn sessions(store: &Arc<Gated>) -> Arc<Sessions> {
+    let handle = Arc::new(Handle(Arc::clone(store)));
+    Sessions::start(handle, Terms::default(), Limits::default(), Box::new(SystemEntropy)).unwrap()
+}
+
+async fn open(sessions: &Arc<Sessions>, nonce: u8) -> Result<OpenSession, OpenError> {
+    let agreement = negotiate::answer(&Offer::default(), &Terms::default(), &[]).unwrap();
+    let authority = Authority { until: Timestamp::NEVER, unix_s: None, scopes: Arc::from([]) };
+    sessions.open(Principal::new("issuer", "alice"), Nonce([nonce; 16]), agreement, authority).await
+}
+
+async fn until(condition: impl Fn() -> bool) {
+    while !condition() {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+}
+
+//= test O-4
+#[tokio::test]
+async fn an_opening_is_not_answered_before_the_store_has_it() {
+    let store = Arc::new(Gated::default());
+    let sessions = sessions(&store);
+    let mut opening = Box::pin(open(&sessions, 1));
+    tokio::select! {
+        biased;
+        _ = &mut opening => panic!("answered before the commit"),
+        () = until(|| store.commits.load(Ordering::SeqCst) == 1) => {}
+    }
+    store.set_open(true);
+    let opened = opening.await.unwrap();
+    assert!(matches!(store.inner.load(opened.live.id()), Ok(Some(Stored::Live(..)))));
+}
+
+#[tokio::test]
+async fn what_waits_shares_one_commit() {
+    let store = Arc::new(Gated::default());
+    let sessions = sessions(&store);
+    let mut first = Box::pin(open(&sessions, 0));
+    tokio::select! {
+        biased;
+        _ = &mut first => panic!("answered before the commit"),
+        () = until(|| store.commits.load(Ordering::SeqCst) == 1) => {}
+    }
+    let mut others: Vec<_> = (1..=50).map(|nonce| Box::pin(open(&sessions, nonce))).collect();
+    for other in &mut others {
+        // Placed and handed over, but not answered.
+        assert!(futures_util::poll!(other.as_mut()).is_pending());
+    }
+    store.set_open(true);
+    first.await.unwrap();
+    for other in others {
+        other.await.unwrap();
+    }
+    assert_eq!(store.writes.load(Ordering::SeqCst), 51);
+    assert_eq!(store.commits.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_store_that_fails_opens_nothing_and_leaves_the_nonce_free() {
+    let store = Arc::new(Gated::default());
+    store.set_open(true);
+    *store.failing.lock().unwrap() = true;
+    let sessions = sessions(&store);
+    let failed = open(&sessions, 1).await;
+    assert!(matches!(failed, Err(OpenError::Failed(rpc_core::error::Reason::StoreUnavailable))));
+    *store.failing.lock().unwrap() = false;
+    let opened = open(&sessions, 1).await.unwrap();
+    assert!(!opened.existing);
+    let refused =
+        sessions.present::<SessionUnknown>(SessionId::new(1).unwrap(), &opened.ticket, None, |_, _| Ok(()));
+    assert!(refused.is_err(), "the number of the failed opening names nothing");
+}
