@@ -1,0 +1,270 @@
+//! Decisions about a session before it is opened.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Uri;
+use rpc_core::initiator::renewal::Rotation;
+use rpc_core::negotiate::{FirstTurnProposal, Offer, Unit};
+use rpc_core::policy::{Described, ServicePolicy};
+use tokio::time::Instant;
+
+use crate::core::{Clock, Core, Parts, Settings};
+use crate::credentials::{Credentials, Wallet};
+use crate::error::OpenError;
+use crate::events::Announcer;
+use crate::net::{Config, Connections, Connector, Tls};
+use crate::open;
+use crate::policy::Policies;
+use crate::session::Session;
+use crate::slots::Slots;
+
+/// Longest name of a program, in bytes.
+const CLIENT_NAME_MAX: usize = 128;
+
+/// A session of which the target is known, and not yet who opens it: the one decision without a safe default.
+#[derive(Debug)]
+#[must_use]
+pub struct Target {
+    pub(crate) uri: String,
+}
+
+impl Target {
+    /// Says who opens the session: a token that never changes, as a string, or anything that fetches
+    /// [`Credentials`].
+    pub fn credentials(self, credentials: impl Credentials) -> Builder {
+        Builder {
+            uri: self.uri,
+            credentials: Arc::new(credentials),
+            services: Vec::new(),
+            offer: Offer::default(),
+            client_name: String::new(),
+            net: Config::default(),
+            open_timeout: Duration::from_secs(30),
+            rotation: Rotation::default(),
+            slot_wait: Duration::from_secs(30),
+            slot_waiters_max: 10_000,
+            settings: Settings {
+                call_timeout: None,
+                retry_time: Duration::from_secs(120),
+                request_bytes_max: 4 << 20,
+                response_bytes_max: 4 << 20,
+            },
+        }
+    }
+}
+
+/// A session before it is opened: what it needs, and the bounds it keeps. All have defaults.
+#[must_use]
+pub struct Builder {
+    uri: String,
+    credentials: Arc<dyn Credentials>,
+    services: Vec<&'static ServicePolicy>,
+    offer: Offer,
+    client_name: String,
+    net: Config,
+    open_timeout: Duration,
+    rotation: Rotation,
+    slot_wait: Duration,
+    slot_waiters_max: usize,
+    settings: Settings,
+}
+
+impl Builder {
+    /// Declares a service that the program calls: `service::<LedgerClient<Session>>()`. May be repeated.
+    ///
+    /// The opening fails if the server does not grant it, or was built with other policies for it. Methods of services
+    /// that are not declared are plain: they are called once, and if the session was not granted their service, with
+    /// the token and without the session. Default: none declared, and the session may use what its principal may.
+    pub fn service<S: Described>(mut self) -> Self {
+        if !self.services.iter().any(|policy| policy.name == S::POLICY.name) {
+            self.services.push(S::POLICY);
+        }
+        self
+    }
+
+    /// Keeps this many connections to the server: 1 to 16, default 2.
+    pub fn connections(mut self, count: usize) -> Self {
+        self.net = self.net.connections(count);
+        self
+    }
+
+    /// Says whom to trust, and who this end is. Only for `https`; default: the system's roots.
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.net = self.net.tls(tls);
+        self
+    }
+
+    /// Replaces the way to reach the target, under TLS. Default: TCP.
+    pub fn connector(mut self, connector: impl Connector) -> Self {
+        self.net = self.net.connector(connector);
+        self
+    }
+
+    /// Replaces all settings of the connections, those set here before included.
+    pub fn net(mut self, config: Config) -> Self {
+        self.net = config;
+        self
+    }
+
+    /// Proposes how long the session lives without traffic. Default: the server's.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.offer.lease = Some(lease);
+        self
+    }
+
+    /// Proposes how long the session is kept after its last connection is lost. Default: the server's.
+    pub fn linger(mut self, linger: Duration) -> Self {
+        self.offer.linger = Some(linger);
+        self
+    }
+
+    /// Proposes how many protected calls may be outstanding at the same time. Default: the server's.
+    pub fn slots(mut self, slots: u32) -> Self {
+        self.offer.slots = Some(slots);
+        self
+    }
+
+    /// Proposes the largest reply that is kept for replay, in bytes. Default: the server's.
+    pub fn reply_bytes_max(mut self, bytes: u32) -> Self {
+        self.offer.reply_bytes = Some(bytes);
+        self
+    }
+
+    /// Proposes a unit that the session can do without. Default: exactly-once and duplex.
+    pub fn unit(mut self, unit: Unit) -> Self {
+        self.offer.units = self.offer.units.with(unit);
+        self
+    }
+
+    /// Proposes a unit without which the opening fails.
+    pub fn required_unit(mut self, unit: Unit) -> Self {
+        self.offer.units = self.offer.units.with(unit);
+        self.offer.required = self.offer.required.with(unit);
+        self
+    }
+
+    /// Proposes who begins. Default: this side.
+    pub fn first_turn(mut self, turn: FirstTurnProposal) -> Self {
+        self.offer.first_turn = turn;
+        self
+    }
+
+    /// Replaces the whole proposal but its services, for the minima that have no method here.
+    pub fn offer(mut self, offer: Offer) -> Self {
+        self.offer = offer;
+        self
+    }
+
+    /// Names the program for people who look at the server. Cut to 128 bytes; default: nothing.
+    pub fn client_name(mut self, name: impl Into<String>) -> Self {
+        self.client_name = name.into();
+        let mut end = CLIENT_NAME_MAX.min(self.client_name.len());
+        while !self.client_name.is_char_boundary(end) {
+            end -= 1;
+        }
+        self.client_name.truncate(end);
+        self
+    }
+
+    /// Sets how long the opening is tried: default 30 s.
+    pub fn open_timeout(mut self, timeout: Duration) -> Self {
+        self.open_timeout = timeout;
+        self
+    }
+
+    /// Sets the longest time for any call, all attempts together. A shorter one of the request or the method wins.
+    /// Default: none.
+    pub fn call_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.call_timeout = Some(timeout);
+        self
+    }
+
+    /// Sets how long a call *without* a deadline is sent again before it is given up: default 2 min.
+    pub fn retry_time(mut self, time: Duration) -> Self {
+        self.settings.retry_time = time;
+        self
+    }
+
+    /// Sets how long a protected call *without* a deadline waits for a slot: default 30 s.
+    pub fn slot_wait(mut self, wait: Duration) -> Self {
+        self.slot_wait = wait;
+        self
+    }
+
+    /// Sets how many protected calls may wait for a slot: default 10,000. One more is refused with SLOTS_EXHAUSTED.
+    pub fn slot_waiters_max(mut self, waiters: usize) -> Self {
+        self.slot_waiters_max = waiters;
+        self
+    }
+
+    /// Sets the largest request that is kept to be sent again, in bytes: default 4 MiB. A larger one of a method that is
+    /// sent again is refused before it is sent, with REQUEST_TOO_LARGE. Plain calls are not bounded by this.
+    pub fn request_bytes_max(mut self, bytes: usize) -> Self {
+        self.settings.request_bytes_max = bytes;
+        self
+    }
+
+    /// Sets the largest reply that is taken whole, in bytes: default 4 MiB. A larger reply to a protected call is
+    /// answered with EXECUTED_REPLY_DROPPED and the outcome *done*. Plain calls are not bounded by this.
+    pub fn response_bytes_max(mut self, bytes: usize) -> Self {
+        self.settings.response_bytes_max = bytes;
+        self
+    }
+
+    /// Says when the ticket is replaced. Default: with every renewal of the authority.
+    pub fn rotation(mut self, rotation: Rotation) -> Self {
+        self.rotation = rotation;
+        self
+    }
+
+    /// Opens the session, waiting for the server to be reachable.
+    ///
+    /// Lost answers are asked for again under the same nonce, so there is one session however often that happens.
+    ///
+    /// # Errors
+    ///
+    /// As [`OpenError`] says.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped halfway, a session may be open at the server; it ends with its lease.
+    pub async fn open(mut self) -> Result<Session, OpenError> {
+        let target: Uri =
+            self.uri.parse().map_err(|source| OpenError::Target { target: self.uri.clone(), source })?;
+        let deadline = Instant::now() + self.open_timeout;
+        let parts = Parts {
+            net: Connections::new(target, self.net)?,
+            settings: self.settings,
+            policies: Policies::new(self.services),
+            wallet: Wallet::new(self.credentials),
+            events: Arc::new(Announcer::new()),
+            clock: Clock::start(),
+        };
+        self.offer.services = open::needed(&parts.policies);
+        let opened = open::open(&parts, &self.offer, &self.client_name, self.rotation, deadline).await?;
+        tracing::info!(session = %opened.number, epoch = %opened.epoch, "session opened");
+        let slots =
+            Slots::new(opened.agreement.slots, self.slot_waiters_max, self.slot_wait, parts.events.clone());
+        Ok(Session::start(Core::new(parts, Arc::new(slots), opened)))
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let services: Vec<_> = self.services.iter().map(|policy| policy.name).collect();
+        f.debug_struct("Builder")
+            .field("uri", &self.uri)
+            .field("services", &services)
+            .field("offer", &self.offer)
+            .field("client_name", &self.client_name)
+            .field("net", &self.net)
+            .field("open_timeout", &self.open_timeout)
+            .field("rotation", &self.rotation)
+            .field("slot_wait", &self.slot_wait)
+            .field("slot_waiters_max", &self.slot_waiters_max)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}

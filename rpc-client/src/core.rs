@@ -1,0 +1,294 @@
+//! What the parts of an open session share.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use rpc_core::error::{Outcome, Reason};
+use rpc_core::id::{Epoch, SessionId, Ticket};
+use rpc_core::initiator::renewal::Renewal;
+use rpc_core::negotiate::Agreement;
+use rpc_core::time::Timestamp;
+use rpc_proto::headers::{SESSION, SESSION_TICKET, session_value, ticket_value};
+use rpc_proto::status::Details;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use crate::control::{Client, Control, Via};
+use crate::credentials::Wallet;
+use crate::error::refusal;
+use crate::events::{Announcer, Event};
+use crate::net::Connections;
+use crate::policy::{Policies, service_of};
+use crate::slots::Slots;
+use crate::state::{End, Life};
+
+/// Bounds and defaults of the calls of a session.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    pub(crate) call_timeout: Option<Duration>,
+    pub(crate) retry_time: Duration,
+    pub(crate) request_bytes_max: usize,
+    pub(crate) response_bytes_max: usize,
+}
+
+/// An open session, without the tasks that keep it.
+pub(crate) struct Core {
+    pub(crate) net: Connections,
+    pub(crate) settings: Settings,
+    pub(crate) policies: Policies,
+    pub(crate) wallet: Wallet,
+    pub(crate) number: SessionId,
+    pub(crate) epoch: Epoch,
+    pub(crate) agreement: Agreement,
+    pub(crate) slots: Arc<Slots>,
+    pub(crate) events: Arc<Announcer>,
+    pub(crate) life: watch::Sender<Life>,
+    /// Cancelled when the server has said that the session is gone: nothing that still waits will be answered.
+    pub(crate) over: CancellationToken,
+    pub(crate) clock: Clock,
+    renewal: Mutex<Renewal>,
+    /// Told when the renewal plan changed.
+    pub(crate) replan: Notify,
+    /// Nanoseconds of the clock when the last request was sent that the server then took. Apart from the plan, so
+    /// that a call pays for no lock.
+    heard: AtomicU64,
+    /// Held while a renewal is under way: there is one at a time, so the newest answer is the last one.
+    pub(crate) renewing: tokio::sync::Mutex<()>,
+    number_value: HeaderValue,
+    ticket: RwLock<TicketInUse>,
+    /// How many times the authority was renewed.
+    authority: AtomicU64,
+    /// How many times it was tried.
+    authority_tries: AtomicU64,
+}
+
+/// The ticket as its header, and how many were in use before it.
+#[derive(Clone)]
+struct TicketInUse {
+    value: HeaderValue,
+    rank: u64,
+}
+
+/// The proofs that an attempt was sent with. What refuses them may be answered by newer ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Proofs {
+    ticket: u64,
+    authority: u64,
+}
+
+/// What an opening gave.
+pub(crate) struct Opened {
+    pub(crate) number: SessionId,
+    pub(crate) epoch: Epoch,
+    pub(crate) ticket: Ticket,
+    pub(crate) agreement: Agreement,
+    pub(crate) renewal: Renewal,
+}
+
+/// Parts of a session that exist before it is opened.
+pub(crate) struct Parts {
+    pub(crate) net: Connections,
+    pub(crate) settings: Settings,
+    pub(crate) policies: Policies,
+    pub(crate) wallet: Wallet,
+    pub(crate) events: Arc<Announcer>,
+    pub(crate) clock: Clock,
+}
+
+impl Core {
+    pub(crate) fn new(parts: Parts, slots: Arc<Slots>, opened: Opened) -> Self {
+        Self {
+            net: parts.net,
+            settings: parts.settings,
+            policies: parts.policies,
+            wallet: parts.wallet,
+            number: opened.number,
+            epoch: opened.epoch,
+            agreement: opened.agreement,
+            slots,
+            events: parts.events,
+            life: watch::Sender::new(Life::Active),
+            over: CancellationToken::new(),
+            clock: parts.clock,
+            renewal: Mutex::new(opened.renewal),
+            replan: Notify::new(),
+            heard: AtomicU64::new(0),
+            renewing: tokio::sync::Mutex::new(()),
+            number_value: session_value(opened.number),
+            ticket: RwLock::new(TicketInUse { value: ticket_value(&opened.ticket), rank: 0 }),
+            authority: AtomicU64::new(0),
+            authority_tries: AtomicU64::new(0),
+        }
+    }
+
+    /// Writes number and ticket into the headers of a request, and tells with which proofs it travels.
+    pub(crate) fn stamp(&self, headers: &mut HeaderMap) -> Proofs {
+        let ticket = self.ticket_in_use();
+        headers.insert(SESSION, self.number_value.clone());
+        headers.insert(SESSION_TICKET, ticket.value);
+        Proofs { ticket: ticket.rank, authority: self.authority.load(Ordering::Acquire) }
+    }
+
+    /// The session service, called for this session, with a token too if there is one.
+    pub(crate) fn control(&self, via: Via, bearer: Option<HeaderValue>) -> (Client, Proofs) {
+        let mut map = HeaderMap::new();
+        let proofs = self.stamp(&mut map);
+        let mut headers: Vec<(HeaderName, HeaderValue)> =
+            map.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        headers.extend(bearer.map(|bearer| (http::header::AUTHORIZATION, bearer)));
+        (Control::client(via, headers), proofs)
+    }
+
+    /// The session service over any connection.
+    pub(crate) fn client(&self) -> (Client, Proofs) {
+        self.control(Via::Any(self.net.clone()), None)
+    }
+
+    /// Whether calls of this path belong to the session: those of services that it was granted.
+    pub(crate) fn covers(&self, path: &str) -> bool {
+        service_of(path).is_some_and(|service| self.agreement.grants(service))
+    }
+
+    /// Uses this ticket from now on. The server keeps the old one until this one was used, so requests that are
+    /// under way with the old one may be refused, and are sent again.
+    pub(crate) fn set_ticket(&self, ticket: &Ticket) {
+        let mut in_use = self.ticket.write().unwrap_or_else(PoisonError::into_inner);
+        *in_use = TicketInUse { value: ticket_value(ticket), rank: in_use.rank + 1 };
+    }
+
+    /// Whether newer proofs than these are there now.
+    pub(crate) fn has_newer_ticket(&self, than: Proofs) -> bool {
+        self.ticket_in_use().rank > than.ticket
+    }
+
+    /// Whether the authority was renewed since.
+    pub(crate) fn has_newer_authority(&self, than: Proofs) -> bool {
+        self.authority.load(Ordering::Acquire) > than.authority
+    }
+
+    pub(crate) fn authority_renewed(&self) {
+        self.authority.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn authority_tried(&self) {
+        self.authority_tries.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How often a renewal of the authority has come to its end, whichever way.
+    pub(crate) fn authority_tries(&self) -> u64 {
+        self.authority_tries.load(Ordering::Acquire)
+    }
+
+    /// The server took a request that was sent at `sent`: that renewed the lease.
+    pub(crate) fn heard(&self, sent: Instant) {
+        self.heard.fetch_max(self.clock.nanos(sent), Ordering::Relaxed);
+    }
+
+    /// The renewal plan, brought up to what was heard.
+    pub(crate) fn renewal(&self) -> MutexGuard<'_, Renewal> {
+        let mut renewal = self.renewal.lock().unwrap_or_else(PoisonError::into_inner);
+        renewal.heard(Timestamp::from_origin(Duration::from_nanos(self.heard.load(Ordering::Relaxed))));
+        renewal
+    }
+
+    /// Refuses a new call if the session takes none.
+    pub(crate) fn check_life(&self, outcome: Option<Outcome>) -> Result<(), Box<Status>> {
+        let (reason, message) = match *self.life.borrow() {
+            Life::Active => return Ok(()),
+            Life::Releasing => (Reason::SessionReleasing, "the session is being released".to_owned()),
+            Life::Ended(End::Released) => (Reason::SessionEnded, "the session was released".to_owned()),
+            Life::Ended(End::Aborted) => (Reason::SessionEnded, "the session was aborted".to_owned()),
+            Life::Ended(End::Told(reason)) => (reason, format!("session {} is gone: {reason}", self.number)),
+        };
+        Err(Box::new(refusal(reason, message, outcome)))
+    }
+
+    /// Refuses a further attempt if the session has ended; one that is being released still answers.
+    pub(crate) fn check_running(&self) -> Result<(), Box<Status>> {
+        let releasing = matches!(*self.life.borrow(), Life::Releasing);
+        if releasing { Ok(()) } else { self.check_life(None) }
+    }
+
+    /// Refuses a call that needs no session if this side has closed the connections.
+    pub(crate) fn check_open(&self) -> Result<(), Box<Status>> {
+        let closed = matches!(*self.life.borrow(), Life::Ended(End::Released | End::Aborted));
+        if closed { self.check_life(None) } else { Ok(()) }
+    }
+
+    /// The status of a call whose session has ended.
+    pub(crate) fn gone(&self) -> Box<Status> {
+        self.check_life(None)
+            .err()
+            .unwrap_or_else(|| Box::new(refusal(Reason::SessionEnded, "the session has ended", None)))
+    }
+
+    /// The session is over. Whoever comes first says how.
+    pub(crate) fn end(&self, end: End) {
+        let first = self.life.send_if_modified(|life| {
+            let lives = !matches!(life, Life::Ended(_));
+            if lives {
+                *life = Life::Ended(end);
+            }
+            lives
+        });
+        if !first {
+            return;
+        }
+        if let End::Told(reason) = end {
+            tracing::warn!(session = %self.number, epoch = %self.epoch, %reason, "session is gone");
+            self.over.cancel();
+        } else {
+            tracing::info!(session = %self.number, epoch = %self.epoch, "session ended");
+        }
+        self.events.say(Event::Ended(end));
+    }
+
+    /// Ends the session if `details` say that it is gone, and not only that an old ticket is.
+    pub(crate) fn note(&self, details: &Details, proofs: Proofs) {
+        match details.reason {
+            Some(Reason::SessionUnknown) if self.has_newer_ticket(proofs) => {}
+            Some(reason @ (Reason::SessionUnknown | Reason::SessionEnded | Reason::SessionFenced)) => {
+                self.end(End::Told(reason));
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    fn ticket_in_use(&self) -> TicketInUse {
+        self.ticket.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Points of tokio's clock as the core wants them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    origin: Instant,
+}
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        Self { origin: Instant::now() }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.at(Instant::now())
+    }
+
+    pub(crate) fn at(&self, instant: Instant) -> Timestamp {
+        Timestamp::from_origin(instant.saturating_duration_since(self.origin))
+    }
+
+    /// The instant of a point; far in the future for a point that is never reached.
+    pub(crate) fn instant(&self, point: Timestamp) -> Instant {
+        const FAR: Duration = Duration::from_secs(86_400 * 365);
+        self.origin + point.since(Timestamp::ORIGIN).min(FAR)
+    }
+
+    fn nanos(&self, instant: Instant) -> u64 {
+        u64::try_from(instant.saturating_duration_since(self.origin).as_nanos()).unwrap_or(u64::MAX)
+    }
+}

@@ -1,0 +1,174 @@
+//! The two ends of a session: in order, and now.
+
+use std::time::Duration;
+
+use rpc_core::error::{Outcome, Reason};
+use rpc_core::id::{CallId, Sequence, SlotId};
+use rpc_proto::pb::session::v1::query_response::State;
+use rpc_proto::pb::session::v1::{AbortRequest, AbortedCall, ReleaseRequest};
+use rpc_proto::status::Details;
+use tokio::time::{Instant, sleep, timeout_at};
+use tonic::{Code, Status};
+
+use crate::core::{Core, Proofs};
+use crate::error::{ReleaseError, lost};
+use crate::retry::Waits;
+use crate::state::{End, Life};
+
+/// How long the server waits for calls that run.
+const RELEASE_WAIT: Duration = Duration::from_secs(10);
+/// Longest wait for one answer: what the server waits, and the way there and back.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long an end is asked for.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// What streams get that still run when the session has ended.
+pub(crate) const CLOSE_GRACE: Duration = Duration::from_secs(5);
+/// Longest reason of an abort, in bytes.
+const REASON_BYTES_MAX: usize = 128;
+
+/// What became of a call that was under way when its session was aborted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CallFate {
+    /// The call.
+    pub call: CallId,
+    /// Whether it ran.
+    pub outcome: Outcome,
+}
+
+/// Releases the session. The caller sees to it that there is one at a time.
+pub(crate) async fn release(core: &Core) -> Result<(), ReleaseError> {
+    match *core.life.borrow() {
+        Life::Ended(End::Released) => return Ok(()),
+        Life::Ended(End::Aborted) => return Err(ReleaseError::Ended(Reason::SessionEnded)),
+        Life::Ended(End::Told(reason)) => return Err(ReleaseError::Ended(reason)),
+        Life::Active | Life::Releasing => {}
+    }
+    let _releasing = Releasing::begin(core);
+    let asked = repeat(core, async |core| {
+        let wait = prost_types::Duration::try_from(RELEASE_WAIT).ok();
+        let (mut client, proofs) = core.client();
+        (client.release(ReleaseRequest { wait }).await.map(|_| ()), proofs)
+    });
+    asked.await?;
+    core.end(End::Released);
+    Ok(())
+}
+
+/// Aborts the session. The caller sees to it that there is one at a time.
+pub(crate) async fn abort(core: &Core, reason: &str) -> Result<Vec<CallFate>, ReleaseError> {
+    match *core.life.borrow() {
+        Life::Ended(End::Told(reason)) => return Err(ReleaseError::Ended(reason)),
+        Life::Ended(End::Released | End::Aborted) => return Ok(Vec::new()),
+        Life::Active | Life::Releasing => {}
+    }
+    let mut end = REASON_BYTES_MAX.min(reason.len());
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    let reason = &reason[..end];
+    let answer = repeat(core, async |core| {
+        let (mut client, proofs) = core.client();
+        (client.abort(AbortRequest { reason: reason.to_owned() }).await, proofs)
+    });
+    let calls = answer.await?.map(|answer| answer.into_inner().calls).unwrap_or_default();
+    core.end(End::Aborted);
+    Ok(calls.iter().filter_map(fate).collect())
+}
+
+fn fate(call: &AbortedCall) -> Option<CallFate> {
+    let outcome = match call.state() {
+        State::Done => Outcome::Done,
+        State::NotExecuted => Outcome::NotExecuted,
+        State::Unknown | State::Running | State::Absent | State::Forgotten | State::Unspecified => {
+            Outcome::Unknown
+        }
+    };
+    let sequence = (call.sequence > 0).then_some(Sequence(call.sequence))?;
+    Some(CallFate { call: CallId { slot: SlotId(call.slot), sequence }, outcome })
+}
+
+/// Asks for an end until it is answered. `None`: the answer was lost, and the session is gone since (L-23).
+//= L-23
+async fn repeat<T>(
+    core: &Core,
+    ask: impl AsyncFn(&Core) -> (Result<T, Status>, Proofs),
+) -> Result<Option<T>, ReleaseError> {
+    let until = Instant::now() + PATIENCE;
+    let mut waits = Waits::default();
+    let mut may_have_arrived = false;
+    loop {
+        let answer_by = until.min(Instant::now() + ANSWER_TIMEOUT);
+        let status = match timeout_at(answer_by, ask(core)).await {
+            Ok((Ok(answer), _)) => return Ok(Some(answer)),
+            Ok((Err(status), proofs)) => {
+                let details = Details::of(&status);
+                if let Some(end) = ended(core, &details, proofs, may_have_arrived) {
+                    return end;
+                }
+                may_have_arrived |= details.outcome != Some(Outcome::NotExecuted);
+                let again = status.code() == Code::Unavailable || core.has_newer_ticket(proofs);
+                if !again {
+                    return Err(ReleaseError::Unanswered(Box::new(status)));
+                }
+                status
+            }
+            Err(_) => {
+                may_have_arrived = true;
+                lost(format!("no answer within {ANSWER_TIMEOUT:?}"), Some(Outcome::Unknown))
+            }
+        };
+        let wait = waits.next();
+        if Instant::now() + wait >= until {
+            return Err(ReleaseError::Unanswered(Box::new(status)));
+        }
+        sleep(wait).await;
+    }
+}
+
+/// What an answer says about the end of the session; `None` if nothing.
+fn ended<T>(
+    core: &Core,
+    details: &Details,
+    proofs: Proofs,
+    may_have_arrived: bool,
+) -> Option<Result<Option<T>, ReleaseError>> {
+    match details.reason? {
+        Reason::SessionUnknown if core.has_newer_ticket(proofs) => None,
+        Reason::SessionUnknown if may_have_arrived => Some(Ok(None)),
+        reason @ (Reason::SessionUnknown | Reason::SessionFenced) => {
+            core.end(End::Told(reason));
+            Some(Err(ReleaseError::Ended(reason)))
+        }
+        Reason::SessionEnded => {
+            core.end(End::Told(Reason::SessionEnded));
+            Some(Err(ReleaseError::Aborted))
+        }
+        Reason::ReleaseRefused => Some(Err(ReleaseError::Refused)),
+        _ => None,
+    }
+}
+
+/// The session takes no new calls while this lives; then it does again, unless it has ended.
+struct Releasing<'a>(&'a Core);
+
+impl<'a> Releasing<'a> {
+    fn begin(core: &'a Core) -> Self {
+        core.life.send_if_modified(|life| step(life, Life::Active, Life::Releasing));
+        Self(core)
+    }
+}
+
+impl Drop for Releasing<'_> {
+    fn drop(&mut self) {
+        self.0.life.send_if_modified(|life| step(life, Life::Releasing, Life::Active));
+    }
+}
+
+fn step(life: &mut Life, from: Life, to: Life) -> bool {
+    let taken = *life == from;
+    if taken {
+        *life = to;
+    }
+    taken
+}

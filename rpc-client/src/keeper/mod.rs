@@ -1,0 +1,62 @@
+//! What a session does by itself: it keeps its lease and authority, ties its connections to itself, and settles calls
+//! that were given up.
+
+pub(crate) mod attach;
+pub(crate) mod renew;
+pub(crate) mod settle;
+mod watch;
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::core::Core;
+use crate::state::State;
+
+/// The tasks of one session. Dropped, it tells them to stop.
+pub(crate) struct Keeper {
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    state: tokio::sync::watch::Receiver<State>,
+}
+
+impl Keeper {
+    /// Starts the tasks.
+    pub(crate) fn start(core: &Arc<Core>) -> Self {
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let (state, observed) = watch::channel(core);
+        let renewing = renew::run(core.clone());
+        let settling = settle::run(core.clone());
+        let attaching = attach::run(core.clone());
+        let watching = watch::run(core.clone(), state);
+        tasks.spawn(stop.clone().run_until_cancelled_owned(renewing));
+        tasks.spawn(stop.clone().run_until_cancelled_owned(settling));
+        tasks.spawn(stop.clone().run_until_cancelled_owned(attaching));
+        tasks.spawn(stop.clone().run_until_cancelled_owned(watching));
+        Self { stop, tasks, state: observed }
+    }
+
+    /// The state of the session and its connections.
+    pub(crate) fn state(&self) -> tokio::sync::watch::Receiver<State> {
+        self.state.clone()
+    }
+
+    /// Stops the tasks and waits for their end.
+    ///
+    /// # Cancel safety
+    ///
+    /// They stop either way.
+    pub(crate) async fn stop(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}

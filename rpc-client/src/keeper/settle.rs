@@ -1,0 +1,77 @@
+//! Settles calls that were given up, so that their slots come free again.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use rpc_core::error::Reason;
+use rpc_core::id::{CallId, Sequence};
+use rpc_proto::pb::session::v1::QueryRequest;
+use rpc_proto::pb::session::v1::query_response::State;
+use rpc_proto::status::Details;
+use tokio::time::{sleep, timeout};
+
+use crate::core::Core;
+use crate::retry::Waits;
+
+/// Questions under way at the same time.
+const AT_ONCE: usize = 8;
+/// Longest time for one question.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Asks about each call in quarantine until it is settled: once when it is given up, and again with growing waits while
+/// it runs or the server cannot be reached.
+//= C-38
+pub(super) async fn run(core: Arc<Core>) {
+    let mut asked = BTreeSet::new();
+    let mut waits = Waits::default();
+    loop {
+        let quarantined: Vec<_> = core.slots.quarantined().into_iter().map(|attempt| attempt.call).collect();
+        asked.retain(|call| quarantined.contains(call));
+        let new: Vec<_> = quarantined.iter().copied().filter(|call| !asked.contains(call)).collect();
+        if !new.is_empty() {
+            ask(&core, &new).await;
+            asked.extend(new);
+            continue;
+        }
+        if quarantined.is_empty() {
+            waits = Waits::default();
+            tokio::select! {
+                () = core.slots.given_up() => continue,
+                () = core.over.cancelled() => return,
+            }
+        }
+        tokio::select! {
+            // Only the new ones are asked about: what still runs would be asked too often.
+            () = core.slots.given_up() => {}
+            () = sleep(waits.next()) => asked.clear(),
+            () = core.over.cancelled() => return,
+        }
+    }
+}
+
+async fn ask(core: &Core, calls: &[CallId]) {
+    futures_util::stream::iter(calls).for_each_concurrent(AT_ONCE, |call| settle(core, *call)).await;
+}
+
+async fn settle(core: &Core, call: CallId) {
+    let (mut client, proofs) = core.client();
+    let query = QueryRequest { slot: call.slot.0, sequence: call.sequence.0, settle: true, cancel: true };
+    let Ok(answer) = timeout(QUERY_TIMEOUT, client.query(query)).await else { return };
+    match answer.map(tonic::Response::into_inner) {
+        Ok(answer) => match answer.state() {
+            State::NotExecuted | State::Done | State::Unknown | State::Forgotten => {
+                core.slots.settled(call, Sequence(answer.last_sequence));
+            }
+            State::Running | State::Absent | State::Unspecified => {}
+        },
+        Err(status) => {
+            let details = Details::of(&status);
+            core.note(&details, proofs);
+            if details.reason == Some(Reason::CallMisordered) {
+                core.slots.retire(call);
+            }
+        }
+    }
+}
