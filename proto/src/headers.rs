@@ -24,6 +24,7 @@ const TICKET_TEXT_BYTES: usize = 43;
 
 /// What is wrong with the session headers of a request. It never repeats what the header said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+//= E-6
 pub enum HeaderError {
     /// The header came more than once.
     #[error("header `{0}` came more than once")]
@@ -72,6 +73,9 @@ impl SessionHeaders {
     /// # Errors
     ///
     /// Anything but no header, number and ticket, or all three, each once and well formed.
+    //= W-2
+    //= W-8
+    //= W-9
     pub fn parse(headers: &HeaderMap) -> Result<Option<Self>, HeaderError> {
         let number = single(headers, &SESSION, "session")?;
         let ticket = single(headers, &SESSION_TICKET, "session-ticket")?;
@@ -92,6 +96,7 @@ impl SessionHeaders {
     }
 }
 
+//= W-6
 fn single<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,
@@ -109,6 +114,8 @@ fn text(value: &HeaderValue) -> Option<&str> {
     value.to_str().ok()
 }
 
+//= W-4
+//= W-7
 fn parse_ticket(value: &HeaderValue) -> Result<Ticket, HeaderError> {
     let error = HeaderError::Invalid { name: "session-ticket", expected: "43 characters of base64url" };
     let text = value.as_bytes();
@@ -122,6 +129,7 @@ fn parse_ticket(value: &HeaderValue) -> Result<Ticket, HeaderError> {
     }
 }
 
+//= W-5
 fn parse_call(value: &HeaderValue) -> Result<CallAttempt, HeaderError> {
     text(value)
         .and_then(|text| text.parse().ok())
@@ -215,11 +223,14 @@ mod tests {
     }
 
     #[test]
+    //= test W-2
     fn no_header_is_no_session() {
         assert_eq!(SessionHeaders::parse(&HeaderMap::new()), Ok(None));
     }
 
     #[test]
+    //= test W-8
+    //= test W-9
     fn half_a_set_of_headers_is_refused() {
         let (_, ticket) = ticket();
         assert_eq!(SessionHeaders::parse(&map(&[("session", "1")])), Err(HeaderError::TicketMissing));
@@ -234,6 +245,7 @@ mod tests {
     }
 
     #[test]
+    //= test W-6
     fn repeated_headers_are_refused() {
         let (_, ticket) = ticket();
         for name in ["session", "session-ticket", "session-call"] {
@@ -246,6 +258,11 @@ mod tests {
     }
 
     #[test]
+    //= test W-3
+    //= test W-4
+    //= test W-5
+    //= test W-7
+    //= test E-6
     fn headers_that_do_not_parse_are_refused_without_being_repeated() {
         let (_, good) = ticket();
         let long = "9".repeat(8_000);

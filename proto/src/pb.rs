@@ -7,7 +7,8 @@ use std::fmt;
 
 use session::v1::{OpenResponse, RenewResponse, Reply};
 
-/// `session.v1.*`.
+/// `session.v1.*`. Fields that this version does not know are skipped.
+//= W-11
 pub mod session {
     /// The messages and stubs of `session/v1/{session,options,error}.proto`.
     #[allow(clippy::all, missing_docs, unreachable_pub, rustdoc::all, reason = "generated code")]
@@ -140,6 +141,16 @@ impl fmt::Debug for Reply {
 mod tests {
     use bytes::Bytes;
     use prost::Message;
+
+    //= test W-11
+    #[test]
+    fn a_field_that_nobody_knows_is_ignored() {
+        let mut bytes = super::session::v1::QueryRequest { slot: 3, ..Default::default() }.encode_to_vec();
+        // Field 2,000 with the varint 7, then a field of bytes.
+        bytes.extend_from_slice(&[0x80, 0x7d, 0x07, 0x8a, 0x7d, 0x02, 0xff, 0xff]);
+        let read = super::session::v1::QueryRequest::decode(&*bytes).unwrap();
+        assert_eq!((read.slot, read.sequence), (3, 0));
+    }
 
     use super::google::rpc;
     use super::session::v1::{QueryResponse, SESSION_SERVICE_POLICY, Unit};

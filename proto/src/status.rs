@@ -50,6 +50,7 @@ impl Refusal {
     }
 
     /// The finished status.
+    //= E-1
     pub fn into_status(self) -> Status {
         let code = code(self.reason);
         let info =
@@ -77,6 +78,7 @@ impl From<Refusal> for Status {
 }
 
 /// The gRPC code of a reason, as tonic's type.
+//= E-2
 pub fn code(reason: Reason) -> Code {
     Code::from_i32(i32::from(reason.code() as u8))
 }
@@ -96,6 +98,7 @@ pub struct Details {
 
 impl Details {
     /// Reads the details of `status`.
+    //= E-7
     pub fn of(status: &Status) -> Self {
         let mut found = Self::default();
         let Ok(parsed) = rpc::Status::decode(status.details()) else { return found };
@@ -131,6 +134,8 @@ impl Details {
 ///
 /// A status without details of its own gets a `google.rpc.Status` around the outcome. Details that are not a
 /// `google.rpc.Status` are the handler's own affair and are left as they are.
+//= C-24
+//= E-5
 pub fn with_outcome(status: Status, told: Outcome) -> Status {
     let Ok(mut parsed) = rpc::Status::decode(status.details()) else { return status };
     parsed.code = status.code() as i32;
@@ -170,6 +175,8 @@ mod tests {
     use super::*;
 
     #[test]
+    //= test E-1
+    //= test E-2
     fn every_reason_makes_the_round_trip() {
         for &reason in Reason::ALL {
             let status = Refusal::new(reason, "why").into_status();
@@ -197,6 +204,7 @@ mod tests {
     }
 
     #[test]
+    //= test E-5
     fn a_handlers_status_keeps_what_it_said() {
         let mut status = Status::not_found("no such account");
         status.metadata_mut().insert("hint", "look elsewhere".parse().unwrap());
@@ -207,6 +215,7 @@ mod tests {
     }
 
     #[test]
+    //= test E-7
     fn foreign_details_are_left_alone() {
         let status = Status::with_details(Code::Aborted, "x", Bytes::from_static(b"\xff\xff\xff"));
         assert_eq!(Details::of(&status), Details::default());

@@ -167,6 +167,7 @@ impl FromStr for SessionId {
 pub struct ParseSessionIdError;
 
 /// `u64::from_str` takes `+7` and `007`; one call must have one spelling only.
+//= W-3
 fn parse_decimal(text: &str) -> Option<u64> {
     let canonical = text == "0" || (text.starts_with(|c: char| ('1'..='9').contains(&c)));
     if !canonical || !text.bytes().all(|b| b.is_ascii_digit()) {
@@ -205,6 +206,7 @@ impl Ticket {
 
 impl fmt::Debug for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        //= W-13
         f.write_str("Ticket(..)")
     }
 }
@@ -214,6 +216,7 @@ impl fmt::Debug for Ticket {
 pub struct TicketHash(pub [u8; 32]);
 
 impl PartialEq for TicketHash {
+    //= A-18
     fn eq(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
     }
@@ -244,6 +247,7 @@ mod tests {
     }
 
     #[test]
+    //= test W-5
     fn a_call_has_one_spelling() {
         for text in [
             "",
@@ -268,6 +272,7 @@ mod tests {
     }
 
     #[test]
+    //= test W-3
     fn a_session_number_has_one_spelling() {
         assert_eq!("4711".parse::<SessionId>().map(SessionId::value), Ok(4711));
         for text in ["", "0", "-1", "+1", "01", "1 ", "1.0", "0x1", "18446744073709551616"] {
@@ -276,6 +281,8 @@ mod tests {
     }
 
     #[test]
+    //= test W-13
+    //= test A-18
     fn secrets_do_not_print() {
         assert_eq!(format!("{:?}", Ticket([7; 32])), "Ticket(..)");
         assert_eq!(format!("{:?}", TicketHash([7; 32])), "TicketHash(..)");

@@ -7,6 +7,7 @@ use std::sync::Arc;
 ///
 /// Cheap to clone. Two principals are equal exactly if issuer and subject are.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+//= A-10
 pub struct Principal {
     issuer: Arc<str>,
     subject: Arc<str>,

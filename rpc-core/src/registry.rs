@@ -107,6 +107,7 @@ impl Registry {
     /// See [`PlaceError`]. Nothing changed.
     pub fn place(&mut self, principal: &Principal, nonce: Nonce) -> Result<Place, PlaceError> {
         if let Some(id) = self.openings.get(&(principal.clone(), nonce)) {
+            //= O-18
             return if self.live.contains_key(id) {
                 Ok(Place::Existing(*id))
             } else {
@@ -118,9 +119,11 @@ impl Registry {
         }
         let bound = self.limits.sessions_per_principal;
         let count = self.per_principal.get(principal).copied().unwrap_or(0);
+        //= O-15
         if count >= bound {
             return Err(PlaceError::SessionsExhausted(bound));
         }
+        //= O-5
         let id = self.numbers.take().ok_or(PlaceError::NoNumber)?;
         self.per_principal.insert(principal.clone(), count + 1);
         self.openings.insert((principal.clone(), nonce), id);

@@ -12,6 +12,7 @@ pub const FRAME_FIELD: u32 = 536_870_911;
 
 /// Problems with the requests and responses of all methods, imported messages included. Messages inside them may use
 /// the number: their bytes never stand alone on the wire.
+//= W-16
 pub(crate) fn check(pool: &DescriptorPool, locator: &Locator) -> Vec<Problem> {
     let mut checked = BTreeSet::new();
     let mut problems = Vec::new();

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -42,7 +42,10 @@ pub struct Connection(Arc<Inner>);
 struct Inner {
     key: ConnectionKey,
     origin: Origin,
-    sender: SendRequest<Outgoing>,
+    /// Gone as soon as the connection takes no more requests. A request that is put into hyper's channel in the instant
+    /// in which the other end is dropped stays in there until the last sender is dropped, too; were a sender kept here,
+    /// which that very request's caller keeps alive, the caller would wait for ever.
+    sender: Mutex<Option<SendRequest<Outgoing>>>,
     gate: Arc<Gate>,
     answered: AtomicBool,
     retired: CancellationToken,
@@ -56,6 +59,7 @@ impl Connection {
         gate: Arc<Gate>,
     ) -> Self {
         let retired = CancellationToken::new();
+        let sender = Mutex::new(Some(sender));
         Self(Arc::new(Inner { key, origin, sender, gate, answered: AtomicBool::new(false), retired }))
     }
 
@@ -82,8 +86,12 @@ impl Connection {
             Ok(entry) => entry,
             Err(cause) => return Err(SendError::not_sent(request, cause)),
         };
-        let request = request.map(|body| entry.outgoing(body));
-        match self.0.sender.clone().try_send_request(request).await {
+        let Some(mut sender) = self.sender().clone() else {
+            return Err(SendError::not_sent(request, NotSent::Closed));
+        };
+        let sent = sender.try_send_request(request.map(|body| entry.outgoing(body)));
+        drop(sender);
+        match sent.await {
             Ok(response) => {
                 if !self.0.answered.load(Ordering::Relaxed) {
                     self.0.answered.store(true, Ordering::Relaxed);
@@ -125,12 +133,18 @@ impl Connection {
     /// Lets no more requests in.
     pub(super) fn retire(&self) {
         self.0.gate.close();
+        self.sender().take();
         self.0.retired.cancel();
     }
 
     /// Tells whether any call was ever answered here.
     pub(super) fn has_answered(&self) -> bool {
         self.0.answered.load(Ordering::Relaxed)
+    }
+
+    fn sender(&self) -> MutexGuard<'_, Option<SendRequest<Outgoing>>> {
+        // Only ever cloned or taken under the lock: no panic leaves it half changed.
+        self.0.sender.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn enter(&self, deadline: Option<Instant>) -> Result<Entry, NotSent> {

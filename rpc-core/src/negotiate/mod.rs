@@ -163,17 +163,20 @@ impl Refusal {
 ///
 /// No common version, a required unit that is not to be had, or a limit below the initiator's minimum.
 pub fn answer(offer: &Offer, terms: &Terms, offered: &[Offered<'_>]) -> Result<Agreement, Refusal> {
+    //= O-7
     let version = terms.versions.iter().copied().filter(|version| offer.versions.contains(version)).max();
     let units = agree_on_units(offer, terms)?;
     Ok(Agreement {
         version: version.ok_or(Refusal::Versions(terms.versions))?,
         units,
+        //= O-8
         lease: at_least("lease", terms.lease.clamp(offer.lease), offer.lease_min)?,
         linger: at_least("linger", terms.linger.clamp(offer.linger), offer.linger_min)?,
         slots: at_least("slots", terms.slots.clamp(offer.slots), offer.slots_min)?,
         reply_bytes: terms.reply_bytes.clamp(offer.reply_bytes),
         window_bytes: terms.window_bytes.clamp(offer.window_bytes),
         first_turn: match offer.first_turn {
+            //= O-17
             FirstTurnProposal::Fixed(side) => side,
             FirstTurnProposal::AcceptorChooses => terms.first_turn,
         },
@@ -183,6 +186,7 @@ pub fn answer(offer: &Offer, terms: &Terms, offered: &[Offered<'_>]) -> Result<A
 
 fn agree_on_units(offer: &Offer, terms: &Terms) -> Result<Units, Refusal> {
     if let Some(unit) = offer.required.first_missing_in(offer.units) {
+        //= O-26
         return Err(Refusal::RequiredNotWanted(unit));
     }
     if offer.required.contains(Unit::Duplex) && offer.required.contains(Unit::HalfDuplex) {
@@ -190,6 +194,7 @@ fn agree_on_units(offer: &Offer, terms: &Terms) -> Result<Units, Refusal> {
     }
     let agreed = Units::agree(offer.units, offer.required, terms.units);
     match offer.required.first_missing_in(agreed) {
+        //= O-20
         Some(unit) => Err(Refusal::Unit(unit)),
         None => Ok(agreed),
     }
@@ -201,6 +206,7 @@ fn at_least<T: Ord + std::fmt::Debug>(
     wanted: Option<T>,
 ) -> Result<T, Refusal> {
     match wanted {
+        //= O-9
         Some(wanted) if granted < wanted => Err(Refusal::BelowMinimum {
             quantity,
             granted: format!("{granted:?}"),
@@ -231,6 +237,7 @@ mod tests {
     }
 
     #[test]
+    //= test O-8
     fn quantities_are_clamped_into_the_servers_range() {
         let agreed = ask(|offer| {
             offer.lease = Some(Duration::ZERO);
@@ -247,6 +254,7 @@ mod tests {
     }
 
     #[test]
+    //= test O-9
     fn a_limit_below_the_minimum_refuses() {
         let refusal = ask(|offer| offer.slots_min = Some(1_000)).unwrap_err();
         assert_eq!(refusal.reason(), Reason::BelowMinimum);
@@ -258,6 +266,7 @@ mod tests {
     }
 
     #[test]
+    //= test O-7
     fn the_highest_common_version_wins_and_none_refuses() {
         assert_eq!(ask(|offer| offer.versions = vec![7, 1, 9]).unwrap().version, 1);
         assert_eq!(ask(|offer| offer.versions = vec![2]).unwrap_err().reason(), Reason::VersionUnsupported);
@@ -265,6 +274,9 @@ mod tests {
     }
 
     #[test]
+    //= test O-20
+    //= test O-22
+    //= test O-26
     fn required_units_are_on_or_the_opening_is_refused() {
         let refusal = ask(|offer| {
             offer.units = offer.units.with(Unit::Resume);
@@ -283,6 +295,7 @@ mod tests {
     }
 
     #[test]
+    //= test O-17
     fn who_begins_follows_the_three_proposals() {
         let turn = |proposal| ask(|offer| offer.first_turn = proposal).unwrap().first_turn;
         assert_eq!(turn(FirstTurnProposal::Fixed(FirstTurn::Initiator)), FirstTurn::Initiator);

@@ -62,6 +62,7 @@ pub(super) fn grant(requests: &[ServiceRequest], offered: &[Offered<'_>]) -> Vec
         .collect()
 }
 
+//= O-13
 fn judge(request: &ServiceRequest, offered: Option<&Offered<'_>>) -> Grant {
     let Some(offered) = offered else { return Grant::Refused(Reason::ServiceUnknown) };
     if !offered.permitted {
@@ -96,6 +97,7 @@ mod tests {
     }
 
     #[test]
+    //= test O-13
     fn each_service_gets_its_answer() {
         assert_eq!(one("bank.v1.Ledger", 2, 77), Grant::Granted);
         assert_eq!(one("bank.v1.Ledger", 0, 0), Grant::Granted);

@@ -136,8 +136,10 @@ impl Units {
     /// `required`, else duplex, and nothing whose need is not met.
     #[must_use]
     pub fn agree(proposed: Self, required: Self, offered: Self) -> Self {
+        //= O-19
         let mut agreed = proposed.and(offered);
         if agreed.contains(Unit::Duplex) && agreed.contains(Unit::HalfDuplex) {
+            //= O-22
             let dropped = if required.contains(Unit::HalfDuplex) { Unit::Duplex } else { Unit::HalfDuplex };
             agreed = agreed.without(dropped);
         }
@@ -171,6 +173,7 @@ mod tests {
     }
 
     #[test]
+    //= test O-19
     fn a_unit_is_on_only_if_both_want_it() {
         let agreed = Units::agree(
             set(&[Unit::ExactlyOnce, Unit::Resume]),
@@ -181,6 +184,7 @@ mod tests {
     }
 
     #[test]
+    //= test O-22
     fn of_two_that_exclude_each_other_one_is_left() {
         let both = set(&[Unit::Duplex, Unit::HalfDuplex]);
         assert_eq!(Units::agree(both, Units::KERNEL, both), set(&[Unit::Duplex]));

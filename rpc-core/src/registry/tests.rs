@@ -65,6 +65,7 @@ fn both_bounds_refuse_and_an_end_makes_room() {
 }
 
 #[test]
+//= test O-5
 fn a_session_that_was_never_opened_leaves_its_nonce_free_and_its_number_used() {
     let mut registry = registry(|_| ());
     let id = new(&mut registry, &alice(), 1);

@@ -33,7 +33,10 @@ impl Lease {
     /// When the session ends if nothing more happens.
     pub(super) fn deadline(&self, state: State) -> Timestamp {
         match state {
+            //= L-3
+            //= L-7
             State::Connected | State::Releasing => self.last_traffic + self.lease,
+            //= L-4
             State::Lingering => self.lost_at + self.linger,
             State::Opening | State::Ended(_) => Timestamp::NEVER,
         }

@@ -56,6 +56,8 @@ impl State {
 
     /// The state after `input`; `None` where the table has no such step, and the state stays.
     #[must_use]
+    //= L-1
+    //= L-8
     pub fn after(self, input: Input) -> Option<Self> {
         use Input as I;
         use State as S;

@@ -154,6 +154,7 @@ impl Session {
     /// # Errors
     ///
     /// The session has ended.
+    //= O-3
     pub fn open_again(
         &mut self,
         now: Timestamp,
@@ -201,6 +202,7 @@ impl Session {
     }
 
     /// Something came from the owner on a request that was admitted before, such as a keepalive.
+    //= L-5
     pub fn traffic(&mut self, now: Timestamp) {
         let before = self.state;
         if self.step(Input::Traffic) {
@@ -212,6 +214,8 @@ impl Session {
     }
 
     /// Whether the token that the session was opened or renewed with is still valid.
+    //= A-14
+    //= A-16
     pub fn has_authority(&self, now: Timestamp) -> bool {
         now < self.authority.until
     }
@@ -231,6 +235,7 @@ impl Session {
     ) -> Result<(), RenewError> {
         self.alive()?;
         if authority.as_ref().is_some_and(|(principal, _)| **principal != self.principal) {
+            //= A-11
             return Err(RenewError::PrincipalMismatch);
         }
         self.lease.traffic(now);
@@ -256,8 +261,10 @@ impl Session {
         let Some(index) = self.connections.iter().position(|known| *known == connection) else { return };
         self.connections.swap_remove(index);
         self.outbox.at_once(Effect::Event(Event::Detached(connection)));
+        //= L-6
         if self.connections.is_empty() && self.step(Input::LastConnectionLost) {
             self.lease.lost(now);
+            //= L-33
             self.refuse_release();
             self.outbox.at_once(Effect::Event(Event::Lingering));
         }
@@ -270,9 +277,13 @@ impl Session {
     /// See [`AdmitError`]; the retry of a call that ran is answered while the session is being released too.
     pub fn admit(&mut self, admit: Admit) -> Result<Admission, AdmitError> {
         if !self.agreement.units.contains(Unit::ExactlyOnce) {
+            //= C-57
+            //= O-21
             return Err(AdmitError::UnitOff);
         }
         let call = admit.attempt.call;
+        //= L-2
+        //= L-18
         if self.state == State::Releasing && self.is_new(call) {
             return Err(AdmitError::Releasing);
         }
@@ -321,6 +332,7 @@ impl Session {
     }
 
     /// The store did not keep `record`. What rests on it is answered with the failure.
+    //= I7
     pub fn store_failed(&mut self, record: RecordId, error: &WriteError) {
         for effect in self.outbox.failed(record) {
             if let Effect::Answer { request, .. } = effect {
@@ -467,6 +479,7 @@ impl Session {
                 self.outbox.at_once(Effect::Answer { request, answer });
             }
         }
+        //= L-25
         let stoppable: Vec<_> =
             self.slots.running_calls().filter(|call| self.slots.may_stop(*call)).collect();
         for call in stoppable {

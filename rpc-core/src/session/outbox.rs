@@ -30,6 +30,7 @@ impl Outbox {
     }
 
     /// Lets `effect` out once `record` is durable.
+    //= L-17
     pub(super) fn after(&mut self, record: RecordId, effect: Effect) {
         if record <= self.durable {
             self.ready.push_back(effect);

@@ -62,6 +62,7 @@ impl Session {
         if self.slots.running() > 0 || !self.step(Input::CallsFinished) {
             return;
         }
+        //= I18
         self.answer_release(|| Answer::Released);
     }
 
@@ -77,6 +78,7 @@ impl Session {
     }
 
     /// Answers waiting releases that nothing has changed (I19).
+    //= I19
     pub(super) fn refuse_release(&mut self) {
         let Some(releasing) = self.releasing.take() else { return };
         let running = self.slots.running();

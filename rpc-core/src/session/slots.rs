@@ -146,6 +146,8 @@ impl AdmitError {
     ///
     /// Only the settled call is known not to have run whatever was tried. Of the others a first attempt did not, and
     /// before a later one an earlier may have.
+    //= C-25
+    //= C-26
     pub fn outcome(&self, attempt: Attempt) -> Outcome {
         match self {
             Self::Settled(_) => Outcome::NotExecuted,
@@ -197,12 +199,17 @@ impl Slots {
         let slot = self.slot(call.slot)?;
         let last = slot.last;
         if call.sequence < last {
+            //= C-11
+            //= I5
             return Err(AdmitError::Stale { call, last });
         }
         if call.sequence == last {
+            //= I1
             return slot.again(epoch, admit);
         }
         if call.sequence > last.next() || matches!(slot.phase, Phase::Running { .. }) {
+            //= C-7
+            //= C-12
             return Err(AdmitError::Misordered { call, last });
         }
         *slot = Slot {
@@ -216,6 +223,7 @@ impl Slots {
 
     /// Records the reply of a running call. Returns whether the call was running; the reply of any other is dropped.
     pub(super) fn complete(&mut self, call: CallId, reply: Reply, reply_bytes_max: Option<u32>) -> bool {
+        //= I6
         let bound = reply_bytes_max.unwrap_or(u32::MAX).min(self.reply_bytes_max);
         let kept = if reply.bytes() <= bound as usize {
             Kept::Whole(reply)
@@ -237,6 +245,7 @@ impl Slots {
     /// # Errors
     ///
     /// The slot is out of range.
+    //= C-30
     pub(super) fn query(&mut self, call: CallId, settle: bool) -> Result<CallState, AdmitError> {
         let slot = self.slot(call.slot)?;
         if call.sequence < slot.last {
@@ -246,10 +255,13 @@ impl Slots {
             return Ok(slot.state());
         }
         let is_next = call.sequence == slot.last.next() && !matches!(slot.phase, Phase::Running { .. });
+        //= C-31
+        //= I3
         if settle && is_next {
             *slot = Slot { last: call.sequence, attempt: Attempt(0), phase: Phase::Settled };
             return Ok(CallState::NotExecuted);
         }
+        //= C-33
         Ok(CallState::Absent)
     }
 
@@ -292,6 +304,7 @@ impl Slots {
 
     fn slot(&mut self, slot: SlotId) -> Result<&mut Slot, AdmitError> {
         if slot.0 >= self.slots_max {
+            //= C-4
             return Err(AdmitError::SlotOutOfRange { slot, slots: self.slots_max });
         }
         let index = slot.0 as usize;
@@ -318,6 +331,7 @@ impl Slot {
     fn again(&mut self, epoch: Epoch, admit: Admit) -> Result<Admission, AdmitError> {
         let CallAttempt { call, attempt } = admit.attempt;
         let fingerprint = match &self.phase {
+            //= C-32
             Phase::Settled => return Err(AdmitError::Settled(call)),
             // Sequence 0 does not parse, so the last call of an unused slot cannot be asked for.
             Phase::Unused => return Err(AdmitError::Stale { call, last: self.last }),
@@ -326,6 +340,7 @@ impl Slot {
             | Phase::Unknown { fingerprint } => *fingerprint,
         };
         if fingerprint != admit.fingerprint {
+            //= I4
             return Err(AdmitError::FalseRetry(call));
         }
         if attempt < self.attempt {
@@ -335,6 +350,8 @@ impl Slot {
         Ok(match &self.phase {
             Phase::Running { epoch: of, .. } if *of == epoch => Admission::Attach,
             Phase::Running { .. } | Phase::Unknown { .. } => Admission::Unknown,
+            //= I2
+            //= C-17
             Phase::Done { kept: Kept::Whole(reply), .. } => Admission::Replay(reply.clone()),
             Phase::Done { kept: Kept::StatusOnly(reply), .. } => Admission::ReplyDropped(reply.clone()),
             Phase::Unused | Phase::Settled => Admission::Unknown,

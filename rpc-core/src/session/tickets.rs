@@ -20,6 +20,9 @@ impl TicketHashes {
 
     /// Issues a ticket. The current one stays valid until this one is used once, so that a lost answer locks nobody
     /// out (I23). A ticket that was issued before and never used is forgotten.
+    //= I23
+    //= L-13
+    //= L-15
     pub fn issue(&mut self, ticket: TicketHash) {
         self.pending = Some(ticket);
     }
@@ -30,6 +33,7 @@ impl TicketHashes {
     }
 
     /// Judges a ticket; `None`: it is not this session's.
+    //= L-14
     pub fn present(&mut self, ticket: &TicketHash) -> Option<Presented> {
         if self.current == *ticket {
             return Some(Presented::Current);
@@ -50,6 +54,9 @@ mod tests {
 
     //= test I23
     #[test]
+    //= test L-13
+    //= test L-14
+    //= test L-15
     fn the_old_ticket_is_valid_until_the_new_one_was_used_once() {
         let mut tickets = TicketHashes::first(ticket(1));
         tickets.issue(ticket(2));
@@ -60,6 +67,7 @@ mod tests {
     }
 
     #[test]
+    //= test L-16
     fn a_ticket_issued_anew_replaces_the_one_that_was_never_used() {
         let mut tickets = TicketHashes::first(ticket(1));
         tickets.issue(ticket(2));

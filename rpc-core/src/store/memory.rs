@@ -39,6 +39,7 @@ impl Inner {
     fn write(&mut self, write: &Write) -> Result<(), WriteError> {
         let Write { session, epoch, change } = write;
         let stored = self.sessions.get(session);
+        //= C-53
         if let Some(other) = stored.map(Stored::epoch).filter(|stored| stored != epoch) {
             return Err(WriteError::Fenced { stored: other });
         }
@@ -73,6 +74,7 @@ impl Store for MemoryStore {
 
     fn reserve_numbers(&self, count: NonZeroU32) -> Result<Range<u64>, StoreError> {
         let mut inner = self.lock();
+        //= I8
         let first = inner.numbers_given + 1;
         let end = first.checked_add(u64::from(count.get())).ok_or(StoreError::NumbersExhausted)?;
         inner.numbers_given = end - 1;

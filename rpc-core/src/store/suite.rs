@@ -80,6 +80,8 @@ fn load(store: &impl Store, number: u64) -> Option<Stored> {
     store.load(id(number)).expect("the store works")
 }
 
+//= test I8
+//= test O-5
 fn numbers_are_never_given_twice(store: &impl Store) {
     let mut seen = BTreeSet::new();
     for count in [1, 7, 1_000, 1] {
@@ -124,6 +126,7 @@ fn a_number_is_created_once(store: &impl Store) {
     assert_eq!(load(store, 1), Some(Stored::Live(Epoch(1), record(1))));
 }
 
+//= test C-53
 fn a_write_of_another_epoch_is_fenced(store: &impl Store) {
     assert_eq!(commit_one(store, 1, 5, Change::Create(record(1))), Ok(()));
     for epoch in [4, 6] {

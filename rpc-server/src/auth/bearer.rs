@@ -24,6 +24,7 @@ impl<'a> Bearer<'a> {
     /// # Errors
     ///
     /// [`AuthError::TooLarge`] over the bound, [`AuthError::Malformed`] if empty or outside the alphabet.
+    //= A-8
     pub fn new(token: &'a str) -> Result<Self, AuthError> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(AuthError::TooLarge);

@@ -74,6 +74,7 @@ where
     Ok(Arrival::Tls(io, certificates))
 }
 
+//= E-9
 async fn read_preface<T: AsyncRead + Unpin>(config: &Config, io: T) -> Result<Rewind<T>, CloseReason> {
     let read = timeout(config.timeouts.preface, preface::read(io)).await;
     read.map_err(|_elapsed| CloseReason::PrefaceDeadline)?.map_err(|error| match error {
@@ -82,6 +83,7 @@ async fn read_preface<T: AsyncRead + Unpin>(config: &Config, io: T) -> Result<Re
     })
 }
 
+//= E-9
 async fn shake_hands<T>(tls: &Tls, io: T) -> Result<Box<TlsStream<T>>, CloseReason>
 where
     T: AsyncRead + AsyncWrite + Unpin,

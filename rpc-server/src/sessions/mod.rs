@@ -215,6 +215,7 @@ impl Sessions {
         let hash = ticket::hash(ticket);
         let live = self.directory.get(&id).map(|live| Arc::clone(&live)).ok_or(SessionUnknown)?;
         let is_new = live.with(|session, now| {
+            //= E-8
             if !session.is_owned_by(&hash) {
                 return Err(SessionUnknown.into());
             }
@@ -270,6 +271,7 @@ impl Sessions {
     }
 
     fn ended(&self, id: SessionId) {
+        //= L-26
         self.directory.remove(&id);
         self.registry().end(self.clock.now(), id);
         self.nearer.notify_one();

@@ -26,6 +26,7 @@ async fn a_silent_peer_is_closed_at_the_preface_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
+//= test E-9
 async fn part_of_a_preface_does_not_buy_time() {
     let server = Server::start(&Config::default());
     for part in [&MAGIC[..1], &MAGIC[..12], MAGIC, &[MAGIC, &SETTINGS[..8]].concat()] {
@@ -75,6 +76,7 @@ async fn another_protocol_is_closed_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+//= test E-9
 async fn a_stalled_tls_handshake_is_closed_on_time() {
     let mut config = Config::default();
     config.tls = Some(Authority::new().server("localhost"));

@@ -266,6 +266,7 @@ fn all_mistakes_are_told_at_once() {
 }
 
 #[test]
+//= test W-16
 fn requests_and_responses_leave_the_session_its_field_number() {
     let file = "syntax = \"proto3\";\npackage bank.v1;\nmessage M {\n  int32 x = 1;\n  bytes frame = 536870911;\n}\nmessage N { M inner = 1; }\nservice Ledger { rpc Call(N) returns (M); rpc Again(M) returns (N); }\n";
     let sentence = "bank.v1.M: field number 536870911 of `frame` belongs to the session, and bank.v1.Ledger.Call uses the message";

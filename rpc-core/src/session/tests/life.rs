@@ -98,6 +98,7 @@ fn traffic_renews_the_lease_and_silence_ends_the_session() {
 
 //= test L-4
 #[test]
+//= test L-7
 fn the_linger_governs_when_the_last_connection_is_lost() {
     let mut world = World::open();
     world.present(TICKET).unwrap();
@@ -201,6 +202,7 @@ fn a_release_without_running_calls_ends_the_session_and_is_answered_when_that_is
 //= test L-19
 //= test I18
 #[test]
+//= test L-2
 fn a_release_waits_for_running_calls_and_admits_no_new_ones() {
     let mut world = World::open();
     world.run("0.1.0");
@@ -246,6 +248,7 @@ fn a_release_that_takes_too_long_aborts_where_refusal_was_not_negotiated() {
 }
 
 #[test]
+//= test L-33
 fn a_release_is_refused_when_its_connection_is_lost() {
     let mut world = World::open();
     world.present(TICKET).unwrap();

@@ -6,6 +6,7 @@ use crate::id::Attempt;
 //= test C-8
 //= test I2
 #[test]
+//= test C-17
 fn a_retry_gets_the_first_reply() {
     let mut world = World::open();
     world.run("0.1.0");
@@ -161,6 +162,7 @@ fn a_cancel_stops_only_what_may_be_stopped() {
 
 //= test C-57
 #[test]
+//= test O-21
 fn without_the_unit_nothing_is_admitted() {
     let mut world = World::open();
     let mut agreement = Agreement::clone(world.session.agreement());

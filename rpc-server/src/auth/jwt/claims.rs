@@ -29,6 +29,7 @@ pub(super) struct Verified {
 
 impl Verified {
     /// Judges everything about the claims that does not change with time.
+    //= A-5
     pub(super) fn check(
         claims: &Object,
         issuer: &TrustedIssuer,
@@ -46,6 +47,7 @@ impl Verified {
     }
 
     /// The caller, if the token is valid at `now`.
+    //= A-10
     pub(super) fn identity(&self, now: SystemTime) -> Result<Identity, AuthError> {
         let expiry = self.validity.at(now)?;
         let identity =
@@ -92,6 +94,7 @@ impl Validity {
         })
     }
 
+    //= A-6
     fn at(&self, now: SystemTime) -> Result<Expiry, AuthError> {
         if self.from.is_some_and(|from| now < from) {
             return Err(AuthError::NotYetValid);

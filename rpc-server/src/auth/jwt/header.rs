@@ -45,6 +45,7 @@ fn key_id(object: &Object) -> Result<Option<String>, AuthError> {
 
 /// Whether a type is stated. Only the types of access tokens pass, so that a logout token or a proof of possession,
 /// which may be signed by the same key for the same audience, cannot be used as one (RFC 8725, section 3.11).
+//= A-7
 fn has_type(object: &Object) -> Result<bool, AuthError> {
     let accepted = |name: &str| {
         ["JWT", "at+jwt", "application/at+jwt"].into_iter().any(|known| known.eq_ignore_ascii_case(name))

@@ -227,6 +227,7 @@ pub(super) fn is_key_id(id: &str) -> bool {
     (1..=KEY_ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
+//= A-9
 pub(super) fn check_secret(secret: &[u8]) -> Result<(), KeyError> {
     if !(SECRET_BYTES_MIN..=SECRET_BYTES_MAX).contains(&secret.len()) {
         return Err(KeyError::SecretLength { bytes: secret.len() });

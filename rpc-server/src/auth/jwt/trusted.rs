@@ -83,6 +83,7 @@ impl TrustedIssuer {
     }
 
     /// The key that must have signed a token with this header.
+    //= A-4
     pub(super) fn key_for(&self, header: &Header) -> Result<&Key, AuthError> {
         if self.type_required && !header.has_type {
             return Err(AuthError::WrongType);

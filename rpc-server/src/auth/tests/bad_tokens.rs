@@ -43,6 +43,7 @@ fn raw_header(text: &[u8]) -> String {
 }
 
 #[test]
+//= test A-4
 fn algorithm_none_is_refused() {
     let unsigned = |algorithm: &str, signature: &str| {
         let token = header("alg", algorithm);
@@ -83,6 +84,7 @@ fn public_key_is_no_hmac_secret() {
 }
 
 #[test]
+//= test A-4
 fn algorithm_is_the_keys() {
     let mut rows = Vec::new();
     for other in ["HS256", "HS384", "ES384", "RS256", "PS256", "EdDSA", "es256", "ES256 ", "ES256K"] {
@@ -113,6 +115,7 @@ fn key_id_is_only_looked_up() {
 }
 
 #[test]
+//= test A-7
 fn header_brings_no_keys_and_no_rules() {
     let refused = |name| AuthError::HeaderRefused { name };
     let jwk = json!({ "kty": "EC", "crv": "P-256", "x": "AA", "y": "AA" });
@@ -131,6 +134,7 @@ fn header_brings_no_keys_and_no_rules() {
 }
 
 #[test]
+//= test A-7
 fn type_is_an_access_tokens() {
     let mut rows =
         vec![("absent", signed(&without(good_header(), "typ"), &good_claims()), AuthError::WrongType)];
@@ -197,6 +201,7 @@ fn loose_bits_give_no_second_spelling() {
 }
 
 #[test]
+//= test A-8
 fn size_is_bounded_before_decoding() {
     let header = good_token().split('.').next().unwrap().to_owned();
     assert_refused(vec![
@@ -238,6 +243,7 @@ fn json_is_an_object_without_repetition() {
 }
 
 #[test]
+//= test A-5
 fn required_claims_are_there() {
     let rows = ["iss", "sub", "aud", "exp"]
         .map(|name| ("required", signed(&good_header(), &without(good_claims(), name)), missing(name)));
@@ -272,6 +278,7 @@ fn claims_have_their_types() {
 }
 
 #[test]
+//= test A-5
 fn audience_is_ours() {
     let many: Vec<&str> = std::iter::repeat_n("ledger", 17).collect();
     assert_refused(vec![
@@ -315,6 +322,7 @@ fn scopes_are_bounded_and_typed() {
 }
 
 #[test]
+//= test A-6
 fn time_is_checked_with_five_seconds_of_leeway() {
     assert_refused(vec![
         ("expired", claim("exp", NOW - 100), AuthError::Expired),
@@ -342,6 +350,7 @@ fn expired_is_told_only_of_good_tokens() {
 }
 
 #[test]
+//= test A-10
 fn issuers_do_not_vouch_for_each_other() {
     let hs = |issuer: &str, secret: &[u8]| {
         let header = json!({ "typ": "JWT", "alg": "HS256" });

@@ -16,6 +16,7 @@ fn build(issuer: TrustedIssuer) -> Result<(), ConfigError> {
 }
 
 #[test]
+//= test A-9
 fn secrets_are_long_and_secret() {
     assert_eq!(Key::hs256(&[1; 31]).map(drop), Err(KeyError::SecretLength { bytes: 31 }));
     assert_eq!(Key::hs256(b"").map(drop), Err(KeyError::SecretLength { bytes: 0 }));

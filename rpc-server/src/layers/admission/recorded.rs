@@ -108,6 +108,7 @@ pub(super) fn respond(reply: Reply, answered: Answered) -> Response<Body> {
         let mut response = Response::new(Body::empty());
         *response.headers_mut() = trailers;
         response.headers_mut().insert(CONTENT_TYPE, GRPC);
+        //= W-10
         response.headers_mut().insert(SESSION_OUTCOME, answered.value());
         return response;
     }
@@ -210,6 +211,7 @@ mod tests {
 
     //= test C-8
     #[tokio::test]
+    //= test W-10
     async fn an_answer_from_the_record_is_what_the_handler_gave() {
         let mut response = good();
         response.headers_mut().append("x-head", HeaderValue::from_static("1"));

@@ -76,6 +76,7 @@ impl<S: Handler> Service<Request<Body>> for WithDeadline<S> {
         };
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         if let Some(at) = deadline {
+            //= C-46
             request.extensions_mut().insert(Deadline(at));
         }
         let protected = policy.is_some_and(MethodPolicy::is_protected);

@@ -78,6 +78,8 @@ impl SessionLayer {
         if matches!(target, Target::Plain { access: Access::Public, .. }) {
             return Ok(());
         }
+        //= W-1
+        //= C-3
         let headers = SessionHeaders::parse(request.headers())
             .map_err(|error| Refusal::new(error.reason(), error.to_string()))?;
         let identity = request.extensions().get::<Identity>();
@@ -178,6 +180,7 @@ fn judge(
     target: &Target<'_>,
 ) -> Result<(), Refused> {
     //= A-13
+    //= I22
     if identity.is_some_and(|identity| identity.principal() != session.principal()) {
         let renews = matches!(target, Target::SessionService(Verb::Renew));
         return Err(if renews { Refused::Principal } else { Refused::Unknown });
