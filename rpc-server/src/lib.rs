@@ -1,4 +1,72 @@
-//! A gRPC server with sessions: numbered, leased, owned by an authenticated caller, with calls that run once.
+//! The server of numbered sessions for gRPC.
+//!
+//! A caller authenticates, opens a session, and makes ordinary gRPC calls to ordinary tonic handlers. Calls of methods
+//! that say so in the `.proto` file run once or not at all, whatever happens to the connections, and their callers
+//! learn which. What this crate does not do: streams are plain gRPC streams, and the one store there is forgets with
+//! the process.
+//!
+//! # Example
+//!
+//! ```no_run
+//! use rpc_server::auth::{JwtAuthenticator, Key, TrustedIssuer};
+//! use rpc_server::{MemoryStore, Server, SessionExt as _};
+//! use tonic::{Request, Response, Status};
+//! # // Stands for the service that `rpc_build` writes, so that this page compiles by itself.
+//! # use rpc_server::policy::{Described, ServicePolicy};
+//! # #[derive(Clone)]
+//! # struct LedgerServer<T>(std::sync::Arc<T>);
+//! # impl<T> LedgerServer<T> { fn new(inner: T) -> Self { Self(std::sync::Arc::new(inner)) } }
+//! # impl<T> Described for LedgerServer<T> {
+//! #     const POLICY: &'static ServicePolicy =
+//! #         &ServicePolicy { name: "bank.v1.Ledger", version: 1, hash: 0, methods: &[] };
+//! # }
+//! # impl<T> tonic::server::NamedService for LedgerServer<T> { const NAME: &'static str = "bank.v1.Ledger"; }
+//! # impl<T: Send + Sync + 'static> tower_service::Service<http::Request<tonic::body::Body>> for LedgerServer<T> {
+//! #     type Response = http::Response<tonic::body::Body>;
+//! #     type Error = std::convert::Infallible;
+//! #     type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
+//! #     fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
+//! #         std::task::Poll::Ready(Ok(()))
+//! #     }
+//! #     fn call(&mut self, _: http::Request<tonic::body::Body>) -> Self::Future { unimplemented!() }
+//! # }
+//! # struct TransferRequest { amount: u64 }
+//! # struct TransferReply { balance: u64 }
+//!
+//! # #[derive(Clone)]
+//! struct Books;
+//!
+//! // An ordinary handler of the trait that tonic generates.
+//! # impl Books {
+//! async fn transfer(&self, request: Request<TransferRequest>) -> Result<Response<TransferReply>, Status> {
+//!     let session = request.session()?; // number, principal, granted services, call id
+//!     println!("{} pays in session {}", session.principal(), session.number());
+//!     Ok(Response::new(TransferReply { balance: 1_000 - request.get_ref().amount }))
+//! }
+//! # }
+//!
+//! # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+//! let secret = std::fs::read("/etc/ledger/key")?; // at least 32 random bytes
+//! let issuer = TrustedIssuer::new("https://id.example", "ledger").key(Key::hs256(&secret)?);
+//! Server::builder()
+//!     .authenticate(JwtAuthenticator::new(issuer)?) // whom to trust: there is no default
+//!     .store(MemoryStore::new()) // where sessions are kept: there is no default
+//!     .service(LedgerServer::new(Books))
+//!     .serve("[::1]:50051")
+//!     .await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The parts
+//!
+//! - [`Server`] and its [`Builder`]: from the decisions to a server that runs, and a [`Handle`] that drains it. Health
+//!   and reflection are on.
+//! - [`SessionExt`]: what a handler learns of its call.
+//! - [`auth`]: who is calling. [`net`]: the server's end of connections. [`layers`]: what happens between the two and
+//!   the handler, in which order and why.
+//! - [`SessionStack`]: the layers for a server that is not ours, such as tonic's own.
+//! - [`Terms`] and [`Limits`]: what sessions are offered, and every bound.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod auth;

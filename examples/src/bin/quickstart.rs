@@ -69,7 +69,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     relay.abort();
     println!("server    drained; {} transfer in the books", books.transfers());
     match (books.transfers(), reply.get_ref().balance) {
-        (1, 900) => Ok(println!("success: booked once, told once")),
+        (1, 900) => {
+            println!("success: booked once, told once");
+            Ok(())
+        }
         (transfers, balance) => Err(format!("booked {transfers} times, balance {balance}").into()),
     }
 }

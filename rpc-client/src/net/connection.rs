@@ -42,9 +42,9 @@ pub struct Connection(Arc<Inner>);
 struct Inner {
     key: ConnectionKey,
     origin: Origin,
-    /// Gone as soon as the connection takes no more requests. A request that is put into hyper's channel in the instant
-    /// in which the other end is dropped stays in there until the last sender is dropped, too; were a sender kept here,
-    /// which that very request's caller keeps alive, the caller would wait for ever.
+    /// Gone as soon as the connection takes no more requests. A request that is put into hyper's channel in the
+    /// instant in which the other end is dropped stays in there until the last sender is dropped, too. Were a sender
+    /// kept here, which that very request's caller keeps alive, the caller would wait for ever.
     sender: Mutex<Option<SendRequest<Outgoing>>>,
     gate: Arc<Gate>,
     answered: AtomicBool,
@@ -70,8 +70,8 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// As [`SendError`] says: [`NotSent`](SendError::NotSent) with the request, [`NotProcessed`](SendError::NotProcessed)
-    /// or [`Lost`](SendError::Lost).
+    /// As [`SendError`] says: [`NotSent`](SendError::NotSent) with the request,
+    /// [`NotProcessed`](SendError::NotProcessed) or [`Lost`](SendError::Lost).
     ///
     /// # Cancel safety
     ///

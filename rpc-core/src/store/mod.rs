@@ -107,7 +107,7 @@ pub enum StoreError {
 ///
 /// # What implementers must do
 ///
-/// Pass [`suite`], and return from `commit` only after the sync has returned. Never answer from memory what a failed
+/// Pass the suite (`store::suite`, feature `testing`), and return from `commit` only after the sync has returned. Never answer from memory what a failed
 /// sync was to keep.
 pub trait Store: Send + Sync + 'static {
     /// What survives the end of the process.
