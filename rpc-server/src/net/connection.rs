@@ -17,6 +17,7 @@ use tracing::{debug, error};
 use super::drain::Orders;
 use super::lifetime::{Life, Step};
 use super::limits::Admission;
+use super::linger::Lingering;
 use super::preface::{self, PrefaceError, Rewind};
 use super::service::Introduced;
 use super::shared::Shared;
@@ -117,7 +118,7 @@ async fn serve<C, T>(
     let mut record = Record { shared: Arc::clone(&shared), info: info.clone(), reason: CloseReason::Aborted };
     let streams = Streams::new(admission);
     let connection = http2_builder(&shared.config.http2, streams.clone())
-        .serve_connection(TokioIo::new(io), Introduced::new(service, info.clone()));
+        .serve_connection(TokioIo::new(Lingering::new(io)), Introduced::new(service, info.clone()));
     let mut life = Life::new(
         Instant::now(),
         shared.config.timeouts.first_request,
@@ -145,7 +146,7 @@ enum End {
 /// Drives the connection, asks it to go when its time comes, and drops it when its time is over. hyper alone would
 /// wait for ever for a peer that has gone silent.
 async fn drive<T, S>(
-    connection: http2::Connection<TokioIo<T>, Introduced<S>, Streams>,
+    connection: http2::Connection<TokioIo<Lingering<T>>, Introduced<S>, Streams>,
     life: &mut Life,
     streams: &Streams,
     orders: &mut Orders,

@@ -32,6 +32,7 @@ mod drain;
 mod info;
 mod lifetime;
 mod limits;
+mod linger;
 mod preface;
 mod runtime;
 mod service;
