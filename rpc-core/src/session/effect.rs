@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use super::outbox::RecordId;
 use super::slots::CallState;
 use crate::error::Reason;
 use crate::id::{CallId, ConnectionId};
@@ -11,6 +10,23 @@ use crate::record::{Change, End};
 /// A request of the session service that waits for its answer, numbered by the shell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
+
+/// Counts the records that one session has sent to the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct RecordId(u64);
+
+impl RecordId {
+    /// The record after this one.
+    pub(super) fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl fmt::Display for RecordId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]

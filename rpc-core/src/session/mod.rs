@@ -11,6 +11,7 @@
 //! | the store answered | [`durable`](Session::durable) or [`store_failed`](Session::store_failed) |
 //! | the time of `Idle` has come | [`wake`](Session::wake) |
 
+mod authority;
 mod effect;
 mod lease;
 mod lifecycle;
@@ -21,9 +22,9 @@ mod tickets;
 
 use std::sync::Arc;
 
-pub use effect::{Answer, Effect, Event, RequestId};
+pub use authority::{Authority, RenewError};
+pub use effect::{Answer, Effect, Event, RecordId, RequestId};
 pub use lifecycle::{Input, State};
-pub use outbox::RecordId;
 pub use slots::{Admission, Admit, AdmitError, CallState, Kept, refused_before_admission};
 pub use tickets::Presented;
 
@@ -38,24 +39,6 @@ use lease::Lease;
 use outbox::Outbox;
 use release::Releasing;
 use slots::Slots;
-
-/// What the token of a session allows, and until when.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Authority {
-    /// When it ends, on the shell's clock; [`Timestamp::NEVER`]: with the session.
-    pub until: Timestamp,
-    /// The same moment in seconds of Unix time, for the store.
-    pub unix_s: Option<u64>,
-    /// Scopes that the token holds.
-    pub scopes: Arc<[Box<str>]>,
-}
-
-impl Authority {
-    /// Whether every one of `scopes` is held.
-    pub fn holds(&self, scopes: &[&str]) -> bool {
-        scopes.iter().all(|needed| self.scopes.iter().any(|held| **held == **needed))
-    }
-}
 
 /// What a session is opened with.
 #[derive(Debug, Clone)]
@@ -76,17 +59,6 @@ pub struct Opening {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no such session")]
 pub struct SessionUnknown;
-
-/// Why a session is not renewed. Nothing changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum RenewError {
-    /// The fresh token is another principal's.
-    #[error("the token is another principal's")]
-    PrincipalMismatch,
-    /// The session has ended.
-    #[error(transparent)]
-    Unknown(#[from] SessionUnknown),
-}
 
 /// What [`Session::poll`] answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -211,49 +183,6 @@ impl Session {
                 self.outbox.at_once(Effect::Event(Event::Returned));
             }
         }
-    }
-
-    /// Whether the token that the session was opened or renewed with is still valid.
-    //= A-14
-    //= A-16
-    pub fn has_authority(&self, now: Timestamp) -> bool {
-        now < self.authority.until
-    }
-
-    /// Renews what is asked for: the lease in any case, the ticket and the authority where they are given. `request`
-    /// is answered once what changed is durable.
-    ///
-    /// # Errors
-    ///
-    /// The authority is another principal's, or the session has ended. Nothing changed.
-    pub fn renew(
-        &mut self,
-        now: Timestamp,
-        ticket: Option<TicketHash>,
-        authority: Option<(&Principal, Authority)>,
-        request: RequestId,
-    ) -> Result<(), RenewError> {
-        self.alive()?;
-        if authority.as_ref().is_some_and(|(principal, _)| **principal != self.principal) {
-            //= A-11
-            return Err(RenewError::PrincipalMismatch);
-        }
-        self.lease.traffic(now);
-        let answer = Effect::Answer { request, answer: Answer::Renewed };
-        if ticket.is_none() && authority.is_none() {
-            self.outbox.at_once(answer);
-            return Ok(());
-        }
-        if let Some(ticket) = ticket {
-            self.tickets.issue(ticket);
-        }
-        if let Some((_, authority)) = authority {
-            self.authority = authority;
-            self.outbox.at_once(Effect::Event(Event::AuthorityRenewed));
-        }
-        let record = self.update();
-        self.outbox.after(record, answer);
-        Ok(())
     }
 
     /// A connection is gone. The last one lost begins the linger.
@@ -397,11 +326,6 @@ impl Session {
     /// Where it is in its life.
     pub fn state(&self) -> State {
         self.state
-    }
-
-    /// Until when it may act.
-    pub fn authority(&self) -> &Authority {
-        &self.authority
     }
 
     /// Calls that run.

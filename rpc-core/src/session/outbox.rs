@@ -2,12 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::effect::Effect;
+use super::effect::{Effect, RecordId};
 use crate::record::Change;
-
-/// Counts the records that one session has sent to the store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct RecordId(u64);
 
 /// The effects of a session on their way out.
 ///
@@ -24,7 +20,7 @@ pub(super) struct Outbox {
 impl Outbox {
     /// Sends a change to the store.
     pub(super) fn persist(&mut self, change: Change) -> RecordId {
-        self.made = RecordId(self.made.0 + 1);
+        self.made = self.made.next();
         self.ready.push_back(Effect::Persist { record: self.made, change });
         self.made
     }
@@ -78,7 +74,7 @@ mod tests {
     fn drain(outbox: &mut Outbox) -> Vec<String> {
         std::iter::from_fn(|| outbox.poll())
             .map(|effect| match effect {
-                Effect::Persist { record, .. } => format!("persist {}", record.0),
+                Effect::Persist { record, .. } => format!("persist {record}"),
                 Effect::Answer { request, .. } => format!("answer {}", request.0),
                 Effect::Event(_) | Effect::Stop(_) => "other".to_owned(),
             })
