@@ -81,8 +81,10 @@ impl Relay {
 async fn pass(mut caller: TcpStream, server: SocketAddr, mut cuts: watch::Receiver<u64>) {
     let Ok(mut server) = TcpStream::connect(server).await else { return };
     tokio::select! {
+        // The cut first: no byte passes after it.
+        biased;
+        _ = cuts.changed() => {}
         // Whichever side ends first, both are closed.
         _ = tokio::io::copy_bidirectional(&mut caller, &mut server) => {}
-        _ = cuts.changed() => {}
     }
 }

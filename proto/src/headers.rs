@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use rpc_core::error::Reason;
-use rpc_core::id::{CallAttempt, SessionId, Ticket};
+use rpc_core::id::{Attempt, CallAttempt, SessionId, Ticket};
 
 /// The session's number, decimal.
 pub const SESSION: HeaderName = HeaderName::from_static("session");
@@ -97,6 +97,16 @@ impl SessionHeaders {
 }
 
 //= W-6
+/// Which attempt of its call a request is, by `session-call` alone; the first where there is none.
+///
+/// # Errors
+///
+/// The header is repeated or does not parse.
+pub fn attempt(headers: &HeaderMap) -> Result<Attempt, HeaderError> {
+    let call = single(headers, &SESSION_CALL, "session-call")?.map(parse_call).transpose()?;
+    Ok(call.map_or(Attempt(0), |call| call.attempt))
+}
+
 fn single<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,
@@ -192,6 +202,14 @@ impl Answered {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_attempt_is_read_alone() {
+        assert_eq!(attempt(&HeaderMap::new()), Ok(Attempt(0)));
+        assert_eq!(attempt(&map(&[("session-call", "1.1.7")])), Ok(Attempt(7)));
+        assert!(attempt(&map(&[("session-call", "1.1")])).is_err());
+        assert!(attempt(&map(&[("session-call", "1.1.0"), ("session-call", "1.1.1")])).is_err());
+    }
 
     fn map(pairs: &[(&'static str, &str)]) -> HeaderMap {
         let mut map = HeaderMap::new();

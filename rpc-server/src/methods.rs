@@ -45,6 +45,16 @@ pub(crate) enum Target<'a> {
     Unknown,
 }
 
+impl Target<'_> {
+    /// The policy of the method, if it has one.
+    pub(crate) fn policy(&self) -> Option<&'static MethodPolicy> {
+        match self {
+            Self::Method(policy) => Some(policy),
+            Self::SessionService(_) | Self::Plain { .. } | Self::UnknownMethod { .. } | Self::Unknown => None,
+        }
+    }
+}
+
 /// The services of one server. Built once, read by every call.
 #[derive(Debug, Default)]
 pub(crate) struct Methods {

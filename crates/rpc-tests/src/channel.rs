@@ -9,7 +9,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, TE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Request, Response, Uri};
-use http_body_util::{BodyExt, Full};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -19,10 +20,14 @@ use rpc_proto::headers::{Answered, SESSION_OUTCOME};
 use rpc_proto::status::Details;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::task::AbortHandle;
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinHandle};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use tonic::body::Body;
 use tower_service::Service;
+
+use crate::soon;
 
 /// Longest message that is sent, in bytes; the length of a gRPC frame has 32 bits.
 const MESSAGE_BYTES_MAX: usize = u32::MAX as usize;
@@ -141,6 +146,18 @@ impl Channel {
         channel.call_service(request).await
     }
 
+    /// Sends a request whose body the test gives later.
+    pub fn withhold(&self, path: &'static str) -> Withheld {
+        let (body, pieces) = mpsc::channel(1);
+        let stream = StreamBody::new(ReceiverStream::new(pieces));
+        let channel = self.clone();
+        let answer = tokio::spawn(async move {
+            let response = channel.send(path, Body::new(stream)).await?;
+            Answer::read(response).await
+        });
+        Withheld { body, answer }
+    }
+
     fn call_service(
         &mut self,
         mut request: Request<Body>,
@@ -150,6 +167,48 @@ impl Channel {
         }
         *request.uri_mut() = absolute(request.uri());
         self.requests.send_request(request)
+    }
+}
+
+/// A request of which the server has the headers, and as much of the body as the test gave.
+pub struct Withheld {
+    body: mpsc::Sender<Result<Frame<Bytes>, Status>>,
+    answer: JoinHandle<Result<Answer, hyper::Error>>,
+}
+
+impl Withheld {
+    /// Sends a piece of the body.
+    ///
+    /// # Panics
+    ///
+    /// The stream is gone.
+    pub async fn give(&self, piece: Bytes) {
+        self.body.send(Ok(Frame::data(piece))).await.expect("the stream takes more");
+    }
+
+    /// Waits for the answer, with the rest of the body still missing.
+    ///
+    /// # Panics
+    ///
+    /// The connection is lost, or nothing comes back.
+    pub async fn answer(self) -> Answer {
+        soon("the answer", self.answer).await.expect("the task does not panic").expect("the connection holds")
+    }
+
+    /// Ends the request and waits for the answer.
+    ///
+    /// # Panics
+    ///
+    /// The connection is lost, or nothing comes back.
+    pub async fn finish(self) -> Answer {
+        drop(self.body);
+        soon("the answer", self.answer).await.expect("the task does not panic").expect("the connection holds")
+    }
+
+    /// Gives up, which resets the stream.
+    pub async fn reset(self) {
+        self.answer.abort();
+        let _ = self.answer.await;
     }
 }
 

@@ -60,12 +60,12 @@ impl Books {
 
     /// From now on, handlers under `id` stop before their effect until [`let_go`](Self::let_go).
     pub fn hold(&self, id: &str) {
-        self.0.send_modify(|page| drop(page.held.insert(id.to_owned())));
+        self.0.send_modify(|page| _ = page.held.insert(id.to_owned()));
     }
 
     /// Lets handlers under `id` go on.
     pub fn let_go(&self, id: &str) {
-        self.0.send_modify(|page| drop(page.held.remove(id)));
+        self.0.send_modify(|page| _ = page.held.remove(id));
     }
 
     /// Waits until what happened under `id` is as `expected`.

@@ -8,7 +8,10 @@ use http::{HeaderMap, HeaderValue};
 use rpc_core::id::{SessionId, Ticket};
 use rpc_proto::headers::{SESSION, SESSION_CALL, SESSION_TICKET, session_value, ticket_value};
 use rpc_proto::pb::session::v1::session_service_client::SessionServiceClient;
-use rpc_proto::pb::session::v1::{OpenRequest, OpenResponse, QueryRequest, QueryResponse, Unit};
+use rpc_proto::pb::session::v1::{
+    AbortRequest, AbortResponse, OpenRequest, OpenResponse, QueryRequest, QueryResponse, RenewRequest,
+    RenewResponse, Unit,
+};
 use tonic::Status;
 
 use crate::channel::{Answer, Channel};
@@ -95,6 +98,15 @@ impl Opened {
         Self { channel: channel.clone(), ..self.clone() }
     }
 
+    /// Another number with the same ticket.
+    ///
+    /// # Panics
+    ///
+    /// It is 0.
+    pub fn with_number(&self, number: u64) -> Self {
+        Self { number: SessionId::new(number).expect("a number"), ..self.clone() }
+    }
+
     /// The same session with another ticket.
     pub fn with_ticket(&self, ticket: &[u8]) -> Self {
         Self { ticket: Ticket(ticket.try_into().expect("a ticket")), ..self.clone() }
@@ -166,6 +178,38 @@ impl Opened {
     ) -> tokio::task::JoinHandle<Option<Answer>> {
         let (channel, request) = (self.channel_for(call), request.clone());
         tokio::spawn(async move { soon(path, channel.call(path, &request)).await.ok() })
+    }
+
+    /// Asks for a new ticket.
+    ///
+    /// # Panics
+    ///
+    /// The server refuses.
+    pub async fn rotated(&self) -> Self {
+        let renewed =
+            self.renew(None, RenewRequest { rotate_ticket: true }).await.expect("the session is renewed");
+        self.with_ticket(&renewed.ticket)
+    }
+
+    /// Renews the session, with a token or without.
+    ///
+    /// # Errors
+    ///
+    /// The server's refusal.
+    pub async fn renew(&self, token: Option<&str>, request: RenewRequest) -> Result<RenewResponse, Status> {
+        let channel = token.map_or_else(|| self.channel(), |token| self.channel().bearer(token));
+        let renewed = soon("renew", SessionServiceClient::new(channel).renew(request)).await?;
+        Ok(renewed.into_inner())
+    }
+
+    /// Ends the session now.
+    ///
+    /// # Panics
+    ///
+    /// The server refuses.
+    pub async fn abort(&self) -> AbortResponse {
+        let aborted = soon("abort", self.service().abort(AbortRequest::default())).await;
+        aborted.expect("the session is aborted").into_inner()
     }
 
     /// What became of a call.

@@ -79,10 +79,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 /// The try that got the answer, of the events so far.
 async fn retried(events: &mut rpc_client::Events) -> Result<String, Box<dyn Error>> {
-    while let Some(event) = events.next().await {
-        if let Event::CallRetried(attempt) = event {
-            return Ok(attempt.to_string());
+    let retry = async {
+        while let Some(event) = events.next().await {
+            if let Event::CallRetried(attempt) = event {
+                return Some(attempt.to_string());
+            }
         }
-    }
-    Err("the call was not sent again".into())
+        None
+    };
+    let found = tokio::time::timeout(Duration::from_secs(10), retry).await;
+    found.ok().flatten().ok_or_else(|| "the call was not sent again".into())
 }

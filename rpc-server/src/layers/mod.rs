@@ -18,11 +18,30 @@ pub mod trace;
 use std::convert::Infallible;
 
 use http::{Request, Response};
+use rpc_core::error::Outcome;
+use rpc_core::policy::MethodPolicy;
+use rpc_core::session::refused_before_admission;
+use rpc_proto::headers;
+use rpc_proto::status::Refusal;
 use tonic::body::Body;
 use tower_service::Service;
 
 pub(crate) use gate::BoxFuture;
 pub use gate::GateFuture;
+
+/// Completes the refusal of a request that was not admitted: one of a protected method says whether the call ran.
+//= C-24
+//= C-25
+pub(crate) fn refuse(refusal: Refusal, policy: Option<&MethodPolicy>, request: &Request<Body>) -> Refusal {
+    if !policy.is_some_and(MethodPolicy::is_protected) {
+        return refusal;
+    }
+    refusal.outcome(match headers::attempt(request.headers()) {
+        Ok(attempt) => refused_before_admission(attempt),
+        // It may be a later attempt of a call that ran.
+        Err(_) => Outcome::Unknown,
+    })
+}
 
 /// What a layer wraps: something that always answers with a response.
 pub trait Handler:

@@ -11,7 +11,7 @@ use tonic::body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{GateFuture, Handler};
+use super::{GateFuture, Handler, refuse};
 use crate::auth::{AuthError, AuthErrorKind, Authenticator, Credentials, Identity, Verdict};
 use crate::methods::{Access, Methods, Target};
 use crate::net::ConnectionInfo;
@@ -58,19 +58,20 @@ impl<S: Handler> Service<Request<Body>> for Authenticate<S> {
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        if matches!(
-            self.layer.methods.find(request.uri().path()),
-            Target::Plain { access: Access::Public, .. }
-        ) {
+        let target = self.layer.methods.find(request.uri().path());
+        if matches!(target, Target::Plain { access: Access::Public, .. }) {
             return GateFuture::passed(self.inner.call(request));
         }
+        let policy = target.policy();
         match verdict(&*self.layer.authenticator, &request) {
             Ok(None) => GateFuture::passed(self.inner.call(request)),
             Ok(Some(Verdict::Ready(Ok(identity)))) => {
                 request.extensions_mut().insert(identity);
                 GateFuture::passed(self.inner.call(request))
             }
-            Ok(Some(Verdict::Ready(Err(error)))) | Err(error) => GateFuture::refused(refusal(&error)),
+            Ok(Some(Verdict::Ready(Err(error)))) | Err(error) => {
+                GateFuture::refused(refuse(refusal(&error), policy, &request))
+            }
             Ok(Some(Verdict::Pending(verdict))) => {
                 // The service that is ready is the one to use; the clone takes its place.
                 let clone = self.inner.clone();
@@ -81,7 +82,7 @@ impl<S: Handler> Service<Request<Body>> for Authenticate<S> {
                             request.extensions_mut().insert::<Identity>(identity);
                             inner.call(request).await
                         }
-                        Err(error) => Ok(refusal(&error).into_status().into_http()),
+                        Err(error) => Ok(refuse(refusal(&error), policy, &request).into_status().into_http()),
                     }
                 })
             }

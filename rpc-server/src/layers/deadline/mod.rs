@@ -21,7 +21,7 @@ use tonic::body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{GateFuture, Handler};
+use super::{GateFuture, Handler, refuse};
 use crate::context::{Deadline, Policy};
 use body::DeadlineBody;
 
@@ -71,7 +71,8 @@ impl<S: Handler> Service<Request<Body>> for WithDeadline<S> {
         let timeout = match deadline::parse(request.headers()) {
             Ok(asked) => shorter(asked, policy.and_then(|policy| policy.timeout)),
             Err(error @ InvalidTimeout) => {
-                return GateFuture::refused(Refusal::new(Reason::HeaderInvalid, error.to_string()));
+                let refusal = Refusal::new(Reason::HeaderInvalid, error.to_string());
+                return GateFuture::refused(refuse(refusal, policy, &request));
             }
         };
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));

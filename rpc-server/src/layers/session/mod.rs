@@ -8,7 +8,7 @@ use http::{Request, Response};
 use rpc_core::error::Reason;
 use rpc_core::id::ConnectionId;
 use rpc_core::policy::MethodPolicy;
-use rpc_core::session::{Session as Core, SessionUnknown, refused_before_admission};
+use rpc_core::session::{Session as Core, SessionUnknown};
 use rpc_core::time::Timestamp;
 use rpc_proto::headers::SessionHeaders;
 use rpc_proto::status::Refusal;
@@ -16,7 +16,7 @@ use tonic::body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{GateFuture, Handler};
+use super::{GateFuture, Handler, refuse};
 use crate::auth::Identity;
 use crate::context::{Policy, Seen, SessionContext};
 use crate::methods::{Access, Methods, Target, Verb};
@@ -66,7 +66,10 @@ impl<S: Handler> Service<Request<Body>> for Session<S> {
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         match self.layer.enter(&mut request) {
             Ok(()) => GateFuture::passed(self.inner.call(request)),
-            Err(refusal) => GateFuture::refused(refusal),
+            Err(refusal) => {
+                let policy = self.layer.methods.find(request.uri().path()).policy();
+                GateFuture::refused(refuse(refusal, policy, &request))
+            }
         }
     }
 }
@@ -93,13 +96,10 @@ impl SessionLayer {
                 None
             }
         };
-        let policy = match target {
-            Target::Method(policy) => Some(policy),
-            Target::SessionService(_) | Target::Plain { .. } => None,
-            Target::UnknownMethod { .. } | Target::Unknown => {
-                return Err(Refusal::new(Reason::MethodUnknown, "there is no such method here"));
-            }
-        };
+        if matches!(target, Target::UnknownMethod { .. } | Target::Unknown) {
+            return Err(Refusal::new(Reason::MethodUnknown, "there is no such method here"));
+        }
+        let policy = target.policy();
         let extensions = request.extensions_mut();
         extensions.insert(Seen);
         if let Some(policy) = policy {
@@ -122,7 +122,7 @@ impl SessionLayer {
     ) -> Result<SessionContext, Refusal> {
         let judge = |session: &Core, now| judge(session, now, identity, target);
         let entered = self.sessions.present(headers.session, &headers.ticket, connection, judge);
-        let live = entered.map_err(|refused| refused.into_refusal(headers, target))?;
+        let live = entered.map_err(Refused::into_refusal)?;
         Ok(SessionContext::new(live, headers.call))
     }
 }
@@ -143,8 +143,8 @@ impl From<SessionUnknown> for Refused {
 }
 
 impl Refused {
-    fn into_refusal(self, headers: &SessionHeaders, target: &Target<'_>) -> Refusal {
-        let refusal = match self {
+    fn into_refusal(self) -> Refusal {
+        match self {
             Self::Unknown => session_unknown(),
             Self::Principal => {
                 Refusal::new(Reason::PrincipalMismatch, "the token is not of the session's principal")
@@ -157,13 +157,6 @@ impl Refused {
                 Refusal::new(Reason::ServiceNotGranted, "the session was not granted this service")
             }
             Self::Scope => Refusal::new(Reason::ScopeMissing, "the session lacks a scope of this method"),
-        };
-        //= C-25
-        match (target, headers.call) {
-            (Target::Method(policy), Some(call)) if policy.is_protected() => {
-                refusal.outcome(refused_before_admission(call.attempt))
-            }
-            _ => refusal,
         }
     }
 }
@@ -225,8 +218,7 @@ fn without_session(identity: Option<&Identity>, target: &Target<'_>) -> Result<(
         Target::Method(policy) if policy.is_protected() => Err(Refusal::new(
             Reason::SessionRequired,
             "this method is protected; open a session with session.v1.SessionService/Open",
-        )
-        .outcome(rpc_core::error::Outcome::NotExecuted)),
+        )),
         Target::SessionService(Verb::Open)
         | Target::Method(_)
         | Target::Plain { .. }
