@@ -8,6 +8,7 @@ mod plain;
 mod protected;
 pub(crate) mod reply;
 mod retrying;
+mod rewind;
 
 use std::fmt;
 use std::future::Future;

@@ -3,19 +3,24 @@
 use http::header::{AUTHORIZATION, HeaderMap};
 use http::{Request, Response};
 use rpc_core::error::Reason;
-use rpc_proto::headers::{SESSION, SESSION_CALL, SESSION_FRAMES, SESSION_RESUME, SESSION_TICKET};
 use rpc_proto::status::{Details, Refusal};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tonic::Status;
 use tonic::body::Body;
 
 use super::body::{StreamBody, unanswered};
+use super::headers::Template;
 use super::reply::repair_details;
+use super::rewind::Rewind;
 use crate::Session;
 use crate::core::{Core, Proofs};
 use crate::deadline;
 use crate::keeper::renew;
-use crate::net::{ResponseBody, SendOptions};
+use crate::net::{ResponseBody, SendError, SendOptions};
+use crate::retry::Waits;
+
+/// How often a call is sent again that the server did not process.
+const REPLAYS_MAX: u32 = 10;
 
 /// In whose name a plain call is made.
 #[derive(Debug, Clone, Copy)]
@@ -43,8 +48,8 @@ pub(super) async fn stamp(core: &Core, path: &str, headers: &mut HeaderMap) -> R
     Ok(Stamp::Bearer)
 }
 
-/// Makes the call. Its request body is never read before it is sent, so it is sent once, and another time only if it
-/// was handed back unsent.
+/// Makes the call. It is sent once, and another time only if the server provably did not process it: because it was
+/// handed back unsent, or because the server said so and the beginning of its body is still there.
 ///
 /// # Cancel safety
 ///
@@ -52,26 +57,13 @@ pub(super) async fn stamp(core: &Core, path: &str, headers: &mut HeaderMap) -> R
 //= C-23
 pub(super) async fn call(
     session: Session,
-    mut request: Request<Body>,
+    request: Request<Body>,
     deadline: Option<Instant>,
 ) -> Result<Response<Body>, Box<Status>> {
     let core = session.core();
-    for ours in [&SESSION, &SESSION_TICKET, &SESSION_CALL, &SESSION_FRAMES, &SESSION_RESUME] {
-        request.headers_mut().remove(ours);
-    }
-    let path = request.uri().path().to_owned();
-    let exchange = async {
-        let stamp = stamp(core, &path, request.headers_mut()).await?;
-        deadline::put(request.headers_mut(), deadline);
-        let sent = Instant::now();
-        let options = SendOptions { deadline, wait_for_ready: None };
-        let response =
-            core.net.send(request, options).await.map_err(|error| Box::new(unanswered(error, None)))?;
-        Ok::<_, Box<Status>>((response, stamp, sent))
-    };
     let (mut response, stamp, sent) = tokio::select! {
         biased;
-        done = exchange => done?,
+        done = exchange(core, request, deadline) => done?,
         () = deadline::passed(deadline) => return Err(Box::new(deadline::exceeded(None))),
     };
     repair_details(response.headers_mut());
@@ -79,6 +71,47 @@ pub(super) async fn call(
         learn(&session, &response, proofs, sent);
     }
     Ok(response.map(|body| Body::new(StreamBody::new(body, deadline, Some(session)))))
+}
+
+/// Sends the request until it was processed, or may have been.
+//= C-50
+async fn exchange(
+    core: &Core,
+    request: Request<Body>,
+    deadline: Option<Instant>,
+) -> Result<(Response<ResponseBody>, Stamp, Instant), Box<Status>> {
+    let (parts, body) = request.into_parts();
+    let (mut template, body) = (Template::new(parts), Rewind::new(body));
+    let mut next = body.attempt();
+    let mut waits = Waits::default();
+    let mut replays = 0;
+    while let Some(attempt) = next {
+        let mut request = template.request(attempt);
+        let stamp = stamp(core, template.path(), request.headers_mut()).await?;
+        deadline::put(request.headers_mut(), deadline);
+        let sent = Instant::now();
+        let options = SendOptions { deadline, wait_for_ready: None };
+        match core.net.send(request, options).await {
+            Ok(response) => {
+                body.commit();
+                return Ok((response, stamp, sent));
+            }
+            Err(SendError::NotProcessed { cause }) if replays < REPLAYS_MAX => {
+                tracing::debug!(replays, error = %cause, "request not processed, sending it again");
+                next = body.attempt();
+                if next.is_none() {
+                    return Err(Box::new(unanswered(SendError::NotProcessed { cause }, None)));
+                }
+            }
+            Err(error) => return Err(Box::new(unanswered(error, None))),
+        }
+        // Mostly a connection was being replaced, so the first time at once; then the server may be overloaded.
+        if replays > 0 {
+            sleep(waits.next_soon()).await;
+        }
+        replays += 1;
+    }
+    Err(Box::new(crate::error::lost("the request cannot be sent from its beginning", None)))
 }
 
 /// What the head of a response tells about the session.

@@ -174,6 +174,7 @@ async fn a_session_that_nobody_keeps_expires_and_says_so() {
     proxy.refuse(false);
     let status = soon("the refusal", client.transfer(request("late"))).await.unwrap_err();
     assert_eq!(status.reason(), Some(Reason::SessionUnknown), "{status:?}");
-    assert_eq!(status.outcome(), Some(Outcome::NotExecuted), "{status:?}");
+    // Which of the two depends on who learned first that the session is gone, the call or the keeper.
+    assert_ne!(status.outcome(), Some(Outcome::Done), "{status:?}");
     assert_eq!(server.books().booked("late"), 0);
 }
