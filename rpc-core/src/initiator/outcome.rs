@@ -71,6 +71,7 @@ impl Evidence {
     /// What the caller is told, given the acceptor's last word. *Not executed* needs proof for every attempt.
     //= C-27
     //= C-28
+    //= C-29
     //= I3
     pub const fn outcome(&self, word: Word) -> Outcome {
         match (word, self.in_doubt) {
