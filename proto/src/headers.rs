@@ -96,7 +96,6 @@ impl SessionHeaders {
     }
 }
 
-//= W-6
 /// Which attempt of its call a request is, by `session-call` alone; the first where there is none.
 ///
 /// # Errors
@@ -107,6 +106,7 @@ pub fn attempt(headers: &HeaderMap) -> Result<Attempt, HeaderError> {
     Ok(call.map_or(Attempt(0), |call| call.attempt))
 }
 
+//= W-6
 fn single<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,

@@ -13,7 +13,8 @@ use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper::rt::Executor;
+use hyper_util::rt::TokioIo;
 use prost::Message;
 use rpc_core::error::{Outcome, Reason};
 use rpc_proto::headers::{Answered, SESSION_OUTCOME};
@@ -21,8 +22,9 @@ use rpc_proto::status::Details;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, JoinHandle};
+use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
 use tower_service::Service;
@@ -42,11 +44,21 @@ pub struct Channel {
     connection: Arc<Connection>,
 }
 
-struct Connection(AbortHandle);
+struct Connection(CancellationToken);
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.0.abort();
+        self.0.cancel();
+    }
+}
+
+/// Runs the tasks of one connection until it is cut. hyper keeps the socket in one of them.
+#[derive(Clone)]
+struct Tasks(CancellationToken);
+
+impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Tasks {
+    fn execute(&self, task: F) {
+        tokio::spawn(self.0.clone().run_until_cancelled_owned(task));
     }
 }
 
@@ -68,13 +80,13 @@ impl Channel {
     ///
     /// The peer does not speak HTTP/2.
     pub async fn over(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> io::Result<Self> {
-        let shaken = http2::handshake(TokioExecutor::new(), TokioIo::new(io)).await;
+        let cut = CancellationToken::new();
+        let tasks = Tasks(cut.clone());
+        let shaken = http2::handshake(tasks.clone(), TokioIo::new(io)).await;
         let (requests, connection) = shaken.map_err(io::Error::other)?;
-        let task = tokio::spawn(async move {
-            // Each call learns of the end by itself.
-            let _ = connection.await;
-        });
-        let connection = Arc::new(Connection(task.abort_handle()));
+        // Each call learns of the end by itself.
+        tasks.execute(connection);
+        let connection = Arc::new(Connection(cut));
         Ok(Self { requests, headers: HeaderMap::new(), connection })
     }
 
@@ -100,7 +112,7 @@ impl Channel {
 
     /// Drops the connection with whatever is in flight, as if its cable had been pulled out.
     pub fn cut(&self) {
-        self.connection.0.abort();
+        self.connection.0.cancel();
     }
 
     /// Whether the connection takes no more requests: it was cut, or the server said so.
@@ -126,7 +138,8 @@ impl Channel {
         Answer::read(self.send(path, Body::new(Full::new(body))).await?).await
     }
 
-    /// Sends a request and returns the head of its answer.
+    /// Sends a request and returns the head of its answer. Requests are sent in the order in which this is called, not
+    /// in that in which the futures are polled.
     ///
     /// # Errors
     ///
@@ -135,25 +148,29 @@ impl Channel {
     /// # Cancel safety
     ///
     /// Dropping the future resets the stream.
-    pub async fn send(&self, path: &str, body: Body) -> Result<Response<Incoming>, hyper::Error> {
+    pub fn send(
+        &self,
+        path: &str,
+        body: Body,
+    ) -> impl Future<Output = hyper::Result<Response<Incoming>>> + Send + use<> {
         let mut request = Request::new(body);
         *request.method_mut() = http::Method::POST;
         *request.uri_mut() = path.parse().expect("tests call paths");
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
-        let mut channel = self.clone();
-        channel.requests.ready().await?;
-        channel.call_service(request).await
+        self.clone().call_service(request)
     }
 
     /// Sends a request whose body the test gives later.
     pub fn withhold(&self, path: &'static str) -> Withheld {
         let (body, pieces) = mpsc::channel(1);
         let stream = StreamBody::new(ReceiverStream::new(pieces));
-        let channel = self.clone();
+        let response = self.send(path, Body::new(stream));
+        let keep = self.clone();
         let answer = tokio::spawn(async move {
-            let response = channel.send(path, Body::new(stream)).await?;
-            Answer::read(response).await
+            let answer = Answer::read(response.await?).await;
+            drop(keep);
+            answer
         });
         Withheld { body, answer }
     }

@@ -1,15 +1,17 @@
 //! A TCP proxy that does to connections what networks do.
 
+mod relay;
+
 use std::io;
 use std::net::SocketAddr;
-use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
+
+use relay::{Orders, Standing, relay};
 
 /// Which way bytes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +60,8 @@ pub enum Fault {
         /// How many of its bytes still arrive.
         after_bytes: u64,
     },
+    /// It is accepted and waits for [`Proxy::release`] before it goes on, so that later ones overtake it.
+    Hold,
 }
 
 /// A proxy in front of one server. Its connections are cut when it is dropped.
@@ -76,15 +80,6 @@ struct Shared {
     refusing: AtomicBool,
     accepted: AtomicU64,
     orders: watch::Sender<Orders>,
-}
-
-/// Orders for all connections there are, each counted, so that one made later does not obey an older order.
-#[derive(Debug, Clone, Copy, Default)]
-struct Orders {
-    fins: u64,
-    resets: u64,
-    stalls_to_server: u64,
-    stalls_to_client: u64,
 }
 
 impl Proxy {
@@ -139,6 +134,11 @@ impl Proxy {
         });
     }
 
+    /// Lets held connections go on.
+    pub fn release(&self) {
+        self.shared.orders.send_modify(|orders| orders.releases += 1);
+    }
+
     /// How many connections were made, without refused ones.
     pub fn connections(&self) -> u64 {
         self.shared.accepted.load(Ordering::SeqCst)
@@ -160,15 +160,15 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             let _ = client.set_zero_linger();
             continue;
         }
-        let number = shared.accepted.fetch_add(1, Ordering::SeqCst);
+        // Before it is counted: an order that is given when the count was seen concerns it.
+        let standing = Standing::new(shared.orders.subscribe());
         let plan = *shared.plan.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = shared.accepted.fetch_add(1, Ordering::SeqCst);
         let fault = settle(plan, shared.seed, number);
-        // Subscribed here: an order that is given after the connection was counted concerns it.
-        let orders = shared.orders.subscribe();
         let upstream = shared.upstream;
         connections.spawn(async move {
             // Either side may go at any time; that is the purpose of this program.
-            let _ = relay(client, upstream, fault, orders).await;
+            let _ = relay(client, upstream, fault, standing).await;
         });
     }
 }
@@ -187,121 +187,6 @@ fn mix(number: u64) -> u64 {
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)
-}
-
-async fn relay(
-    mut client: TcpStream,
-    upstream: SocketAddr,
-    fault: Fault,
-    orders: watch::Receiver<Orders>,
-) -> io::Result<()> {
-    let mut server = TcpStream::connect(upstream).await?;
-    client.set_nodelay(true)?;
-    server.set_nodelay(true)?;
-    let (from_client, to_client) = client.split();
-    let (from_server, to_server) = server.split();
-    let cut = tokio::select! {
-        cut = pump(from_client, to_server, Pump::new(Direction::ToServer, fault, orders.clone())) => cut?,
-        cut = pump(from_server, to_client, Pump::new(Direction::ToClient, fault, orders)) => cut?,
-    };
-    match cut {
-        End::Fin => {
-            // The client first: what it was sent is to arrive.
-            client.shutdown().await?;
-            server.shutdown().await
-        }
-        End::Rst => {
-            client.set_zero_linger()?;
-            server.set_zero_linger()
-        }
-    }
-}
-
-/// What one direction of a connection obeys.
-struct Pump {
-    direction: Direction,
-    fault: Fault,
-    passed: u64,
-    began: Orders,
-    orders: watch::Receiver<Orders>,
-}
-
-impl Pump {
-    fn new(direction: Direction, fault: Fault, orders: watch::Receiver<Orders>) -> Self {
-        let began = *orders.borrow();
-        Self { direction, fault, passed: 0, began, orders }
-    }
-
-    /// How many of `bytes` pass, and whether the connection is cut then.
-    fn judge(&mut self, bytes: usize) -> (usize, ControlFlow<End>) {
-        let left = |limit: u64, passed: u64| usize::try_from(limit - passed).unwrap_or(usize::MAX).min(bytes);
-        let (passing, flow) = match self.fault {
-            _ if self.is_silenced() => (0, ControlFlow::Continue(())),
-            Fault::Cut { direction, after_bytes, end } if direction == self.direction => {
-                let passing = left(after_bytes, self.passed);
-                let done = self.passed + passing as u64 == after_bytes;
-                (passing, if done { ControlFlow::Break(end) } else { ControlFlow::Continue(()) })
-            }
-            Fault::Stall { direction, after_bytes } if direction == self.direction => {
-                (left(after_bytes, self.passed), ControlFlow::Continue(()))
-            }
-            Fault::Pass | Fault::Cut { .. } | Fault::CutSomewhere { .. } | Fault::Stall { .. } => {
-                (bytes, ControlFlow::Continue(()))
-            }
-        };
-        self.passed += passing as u64;
-        (passing, flow)
-    }
-
-    /// Whether an order or the plan says that nothing arrives any more, the end neither.
-    fn is_silenced(&self) -> bool {
-        let now = self.orders.borrow();
-        let ordered = match self.direction {
-            Direction::ToServer => now.stalls_to_server > self.began.stalls_to_server,
-            Direction::ToClient => now.stalls_to_client > self.began.stalls_to_client,
-        };
-        let planned = matches!(self.fault, Fault::Stall { direction, after_bytes }
-            if direction == self.direction && self.passed >= after_bytes);
-        ordered || planned
-    }
-
-    async fn ordered_cut(&mut self) -> End {
-        let began = self.began;
-        let cut = self.orders.wait_for(|now| now.fins > began.fins || now.resets > began.resets).await;
-        match cut {
-            Ok(orders) if orders.resets > began.resets => End::Rst,
-            // The proxy is gone, and its connections with it.
-            Ok(_) | Err(_) => End::Fin,
-        }
-    }
-}
-
-/// Moves bytes until the connection is to be cut. The end of one direction ends both: HTTP/2 knows no half-closed
-/// connections.
-async fn pump(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    mut state: Pump,
-) -> io::Result<End> {
-    let mut buffer = vec![0; 16 << 10];
-    loop {
-        let read = tokio::select! {
-            biased;
-            end = state.ordered_cut() => return Ok(end),
-            read = from.read(&mut buffer) => read?,
-        };
-        if read == 0 {
-            if state.is_silenced() {
-                return Ok(state.ordered_cut().await);
-            }
-            return Ok(End::Fin);
-        }
-        let (passing, flow) = state.judge(read);
-        to.write_all(&buffer[..passing]).await?;
-        if let ControlFlow::Break(end) = flow {
-            return Ok(end);
-        }
-    }
 }
 
 #[cfg(test)]

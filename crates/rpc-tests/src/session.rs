@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
+use http_body_util::Full;
 use rpc_core::id::{SessionId, Ticket};
 use rpc_proto::headers::{SESSION, SESSION_CALL, SESSION_TICKET, session_value, ticket_value};
 use rpc_proto::pb::session::v1::session_service_client::SessionServiceClient;
@@ -13,8 +14,9 @@ use rpc_proto::pb::session::v1::{
     RenewResponse, Unit,
 };
 use tonic::Status;
+use tonic::body::Body;
 
-use crate::channel::{Answer, Channel};
+use crate::channel::{Answer, Channel, frame};
 use crate::pb::ledger::v1::TestRequest;
 use crate::pb::ledger::v1::test_ledger_client::TestLedgerClient;
 use crate::{soon, token};
@@ -176,8 +178,14 @@ impl Opened {
         call: &str,
         request: &TestRequest,
     ) -> tokio::task::JoinHandle<Option<Answer>> {
-        let (channel, request) = (self.channel_for(call), request.clone());
-        tokio::spawn(async move { soon(path, channel.call(path, &request)).await.ok() })
+        let channel = self.channel_for(call);
+        let response = channel.send(path, Body::new(Full::new(frame(request))));
+        tokio::spawn(async move {
+            let answered = soon(path, async { Answer::read(response.await?).await }).await.ok();
+            // The connection is kept until the answer is there.
+            drop(channel);
+            answered
+        })
     }
 
     /// Asks for a new ticket.

@@ -224,6 +224,11 @@ impl Session {
         call.sequence > self.slots.last(call.slot)
     }
 
+    /// Whether the handler of `call` runs.
+    pub fn is_running(&self, call: CallId) -> bool {
+        self.slots.is_running(call)
+    }
+
     /// The handler of `call` came to its end. `reply_bytes_max` is the method's own bound.
     pub fn complete(&mut self, call: CallId, reply: Reply, reply_bytes_max: Option<u32>) {
         if self.slots.complete(call, reply, reply_bytes_max) {

@@ -265,6 +265,13 @@ impl Slots {
         Ok(CallState::Absent)
     }
 
+    /// Whether `call` runs.
+    pub(super) fn is_running(&self, call: CallId) -> bool {
+        self.slots
+            .get(call.slot.0 as usize)
+            .is_some_and(|slot| slot.last == call.sequence && matches!(slot.phase, Phase::Running { .. }))
+    }
+
     /// Whether `call` runs and its policy lets cancellation stop it.
     pub(super) fn may_stop(&self, call: CallId) -> bool {
         self.slots.get(call.slot.0 as usize).is_some_and(|slot| {

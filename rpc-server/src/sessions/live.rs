@@ -7,7 +7,7 @@ use rpc_core::error::Reason;
 use rpc_core::id::{CallId, SessionId};
 use rpc_core::negotiate::Agreement;
 use rpc_core::principal::Principal;
-use rpc_core::record::Write;
+use rpc_core::record::{Reply, Write};
 use rpc_core::session::{Answer, Effect, Event, RecordId, RequestId, Session, Step};
 use rpc_core::store::WriteError;
 use rpc_core::time::Timestamp;
@@ -35,6 +35,8 @@ struct Core {
     requests: u64,
     waiting: BTreeMap<RequestId, oneshot::Sender<Answer>>,
     stoppable: Vec<(CallId, CancellationToken)>,
+    /// Running calls that later attempts wait for.
+    awaited: Vec<(CallId, watch::Sender<Option<Reply>>)>,
     /// When the registry will look at this session.
     scheduled: Timestamp,
 }
@@ -52,6 +54,7 @@ impl Live {
                 requests: opening.request.0,
                 waiting: BTreeMap::from([(opening.request, opening.answer)]),
                 stoppable: Vec::new(),
+                awaited: Vec::new(),
                 scheduled: Timestamp::NEVER,
             }),
             moved: Notify::new(),
@@ -123,10 +126,32 @@ impl Live {
         token
     }
 
-    /// The handler of `call` has ended, in whatever way.
-    pub(crate) fn finished(self: &Arc<Self>, call: CallId, record: impl FnOnce(&mut Session)) {
+    /// What those who wait for `call` will be told, whole, whatever its slot keeps of it; `None` if it no longer runs.
+    pub(crate) fn reply_of(&self, call: CallId) -> Option<watch::Receiver<Option<Reply>>> {
+        let mut core = self.lock();
+        if !core.session.is_running(call) {
+            return None;
+        }
+        if let Some((_, reply)) = core.awaited.iter().find(|(running, _)| *running == call) {
+            return Some(reply.subscribe());
+        }
+        let (reply, awaited) = watch::channel(None);
+        core.awaited.push((call, reply));
+        Some(awaited)
+    }
+
+    /// The handler of `call` has ended, in whatever way; with a reply, if it came to one.
+    pub(crate) fn finished(
+        self: &Arc<Self>,
+        call: CallId,
+        reply: Option<&Reply>,
+        record: impl FnOnce(&mut Session),
+    ) {
         self.with_core(|core, _| {
             core.stoppable.retain(|(running, _)| *running != call);
+            for (_, awaited) in core.awaited.extract_if(.., |(running, _)| *running == call) {
+                awaited.send_replace(reply.cloned());
+            }
             record(&mut core.session);
         });
         self.moved.notify_waiters();

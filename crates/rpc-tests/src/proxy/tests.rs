@@ -1,5 +1,8 @@
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
 use super::*;
 use crate::soon;
 
@@ -103,6 +106,29 @@ async fn refused_connections_end_at_once() {
     proxy.refuse(false);
     let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
     assert_eq!(exchange(&mut stream, b"x").await.unwrap(), b"x");
+}
+
+#[tokio::test]
+async fn later_connections_overtake_one_that_is_held() {
+    let (proxy, _server) = echo(0).await;
+    proxy.plan(Fault::Hold);
+    let mut held = TcpStream::connect(proxy.address()).await.unwrap();
+    held.write_all(b"first").await.unwrap();
+    let accepted = async {
+        while proxy.connections() < 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("the accept", accepted).await;
+    proxy.plan(Fault::Pass);
+    let mut later = TcpStream::connect(proxy.address()).await.unwrap();
+    assert_eq!(exchange(&mut later, b"second").await.unwrap(), b"second");
+    let silence = tokio::time::timeout(Duration::from_millis(20), held.read_u8()).await;
+    assert!(silence.is_err(), "{silence:?}");
+    proxy.release();
+    let mut back = [0; 5];
+    soon("the echo", held.read_exact(&mut back)).await.unwrap();
+    assert_eq!(&back, b"first");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Whatever a stranger or a broken program may send: each thing is refused with its code and its reason, and nothing
 //! else happens.
-#![allow(clippy::unwrap_used, reason = "a test that unwraps fails")]
+#![expect(clippy::unwrap_used, reason = "a test says by panicking that something went wrong")]
 
 mod alike;
 mod bounds;

@@ -21,10 +21,12 @@ use rpc_core::session::{Admission, Admit, refused_before_admission};
 use rpc_proto::deadline;
 use rpc_proto::headers::Answered;
 use rpc_proto::status::Refusal;
+use tokio::time::Instant;
 use tonic::body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::deadline::exceeded;
 use super::{GateFuture, Handler};
 use crate::context::{Deadline, Policy, SessionContext};
 use crate::sessions::{Live, Sessions};
@@ -127,47 +129,63 @@ impl AdmissionLayer {
     }
 
     async fn admit<S: Handler>(&self, call: Protected, inner: S, request: Request<Body>) -> Response<Body> {
-        let mut answered = Answered::Replayed;
+        let mut attached = None;
         let moved = call.live.moved();
         let mut waiting = std::pin::pin!(moved.notified());
         loop {
             // Waiting begins before the question, so that an end between the two is not missed.
             waiting.as_mut().enable();
-            let Some(permit) = self.running.enter() else {
-                return answer(self.exhausted().outcome(refused_before_admission(call.attempt.attempt)));
-            };
-            match self.ask(&call) {
-                Ok(Admission::Run) => return self.run(&call, permit, inner, request).await,
+            let permit = self.running.enter();
+            match (self.ask(&call, permit.is_some()), permit) {
+                (Ok(Admission::Run), Some(permit)) => return self.run(&call, permit, inner, request).await,
+                (Ok(Admission::Run), None) => unreachable!("a new call without a place was refused"),
                 //= C-9
-                Ok(Admission::Attach) => {
+                (Ok(Admission::Attach), permit) => {
                     drop(permit);
-                    if answered != Answered::Attached {
+                    if attached.is_none() {
                         // Lower attempts that wait find out that they are fenced.
                         //= C-13
                         moved.notify_waiters();
+                        attached = Some(call.live.reply_of(call.attempt.call));
                     }
-                    answered = Answered::Attached;
                     waiting.as_mut().await;
                     waiting.set(moved.notified());
                 }
-                Ok(Admission::Replay(reply)) => return recorded::respond(reply, answered),
-                Ok(Admission::ReplyDropped(reply)) => return recorded::dropped(&reply),
-                Ok(Admission::Unknown) => return unknown(),
-                Err(refusal) => return answer(refusal),
+                (Ok(Admission::Replay(reply)), _) => {
+                    let answered = if attached.is_some() { Answered::Attached } else { Answered::Replayed };
+                    return recorded::respond(reply, answered);
+                }
+                (Ok(Admission::ReplyDropped(status)), _) => {
+                    //= C-16
+                    let whole = attached.flatten().and_then(|reply| reply.borrow().clone());
+                    return match whole {
+                        Some(reply) => recorded::respond(reply, Answered::Attached),
+                        None => recorded::dropped(&status),
+                    };
+                }
+                (Ok(Admission::Unknown), _) => return unknown(),
+                (Err(refusal), _) => return answer(refusal),
             }
         }
     }
 
+    /// Without a place only what starts nothing is judged: attempts of calls that run or ran are answered at the bound
+    /// too.
     //= C-6
-    fn ask(&self, call: &Protected) -> Result<Admission, Refusal> {
+    fn ask(&self, call: &Protected, has_place: bool) -> Result<Admission, Refusal> {
         let Protected { attempt, policy, fingerprint, .. } = *call;
         let admit = Admit { attempt, fingerprint, cancellation: policy.cancellation };
         let draining = self.sessions.is_draining();
         call.live.with(|session, _| {
+            let is_new = session.is_new(attempt.call);
+            let outcome = refused_before_admission(attempt.attempt);
             //= C-49
-            if draining && session.is_new(attempt.call) {
+            if draining && is_new {
                 let refusal = Refusal::new(Reason::Draining, "the server is draining; call another");
-                return Err(refusal.outcome(refused_before_admission(attempt.attempt)));
+                return Err(refusal.outcome(outcome));
+            }
+            if !has_place && is_new {
+                return Err(self.exhausted().outcome(outcome));
             }
             session.admit(admit).map_err(|error| {
                 let outcome = error.outcome(attempt.attempt);
@@ -192,7 +210,7 @@ impl AdmissionLayer {
             permit,
         };
         let run = Run::start(admitted, inner, request, self.sessions.orphans().clone());
-        run.await.map_or_else(unknown, |reply| recorded::respond(reply, Answered::New))
+        run.await.map_or_else(|| stopped(deadline), |reply| recorded::respond(reply, Answered::New))
     }
 }
 
@@ -223,6 +241,13 @@ struct Protected {
 
 fn answer(refusal: Refusal) -> Response<Body> {
     refusal.into_status().into_http()
+}
+
+/// The handler was stopped, by its deadline or by a cancel.
+fn stopped(deadline: Option<Instant>) -> Response<Body> {
+    // The timer of the layer around this one fires at the same moment, and either may be seen first.
+    //= C-43
+    if deadline.is_some_and(|at| at <= Instant::now()) { exceeded(true).into_http() } else { unknown() }
 }
 
 fn unknown() -> Response<Body> {

@@ -137,7 +137,7 @@ impl Recording {
         let kept = reply.clone()?;
         self.done = true;
         let (call, bound) = (self.call, policy.reply_bytes_max);
-        self.live.finished(call, |session| session.complete(call, kept, bound));
+        self.live.finished(call, reply.as_ref(), |session| session.complete(call, kept, bound));
         reply
     }
 }
@@ -146,7 +146,7 @@ impl Drop for Recording {
     fn drop(&mut self) {
         if !self.done {
             let call = self.call;
-            self.live.finished(call, |session| session.abandon(call));
+            self.live.finished(call, None, |session| session.abandon(call));
         }
     }
 }

@@ -110,7 +110,7 @@ impl Limit {
 /// Whether an admitted call came to its end is not for this layer to know.
 //= C-43
 //= C-44
-fn exceeded(protected: bool) -> Status {
+pub(super) fn exceeded(protected: bool) -> Status {
     let refusal = Refusal::new(Reason::DeadlineExceeded, "the deadline of the call has passed");
     if protected { refusal.outcome(Outcome::Unknown).into() } else { refusal.into() }
 }
