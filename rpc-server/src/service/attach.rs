@@ -110,7 +110,6 @@ impl Attached {
         let mut ticks = interval_at(Instant::now() + KEEPALIVE, KEEPALIVE);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut drain = std::pin::pin!(draining(connection));
-        let mut drained = false;
         loop {
             let told = tokio::select! {
                 request = requests.next() => match request {
@@ -118,9 +117,10 @@ impl Attached {
                     // The client ended its side, or the connection is gone: nothing more to do.
                     Some(Err(_)) | None => return,
                 },
-                notice = &mut drain, if !drained => {
-                    drained = true;
-                    self.tell(drain_event(notice))
+                notice = &mut drain => {
+                    // An open stream would keep the connection from ending before its time.
+                    self.tell(drain_event(notice));
+                    return;
                 }
                 _ = ticks.tick() => self.keepalive(),
                 () = self.attachment.superseded.cancelled() => return,

@@ -68,6 +68,21 @@ async fn a_drain_lets_running_calls_end() {
     assert_eq!(soon("the end", server.ended()).await.cut, 0);
 }
 
+//= test L-29
+#[tokio::test]
+async fn an_idle_session_does_not_hold_a_drain_up() {
+    let server = TestServer::start().await;
+    let session = open(server.address(), |config| config.connections(2)).await;
+    let mut client = Client::new(session.clone());
+    client.echo(request("a")).await.unwrap();
+    let start = Instant::now();
+    server.handle().drain(Duration::from_secs(3_600));
+    let report = soon("the end", server.ended()).await;
+    assert_eq!(report.cut, 0);
+    assert!(start.elapsed() < rpc_tests::SOON);
+    drop(session);
+}
+
 //= test O-2
 //= test O-3
 #[tokio::test]
