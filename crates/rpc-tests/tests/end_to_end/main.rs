@@ -5,6 +5,7 @@ mod faults;
 mod hops;
 mod recycling;
 mod storm;
+mod tls;
 
 use std::time::Duration;
 

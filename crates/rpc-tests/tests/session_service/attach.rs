@@ -156,7 +156,11 @@ async fn a_connection_that_has_aged_is_told_to_go_and_the_session_goes_on_elsewh
     let alice = Opened::open(&server.connect().await).await;
     let mut attached = Attached::to(&alice).await;
     assert_drain(attached.next().await, grace);
-    assert_eq!(attached.next().await, None, "an open stream would hold the connection until the grace is over");
+    assert_eq!(
+        attached.next().await,
+        None,
+        "an open stream would hold the connection until the grace is over"
+    );
     let elsewhere = alice.over(&server.connect().await);
     elsewhere.query(0, 1).await;
 }
