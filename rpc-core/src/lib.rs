@@ -7,12 +7,14 @@
 //! - [`session`]: one session, acceptor's side. [`registry`]: all of them. [`initiator`]: the caller's side.
 //! - [`negotiate`]: what a session may use. [`config`]: what a server offers, and every bound.
 //! - [`store`]: what a store must do. [`record`]: what it keeps.
+//! - [`stream`]: what a checkpointed call sends and receives, over all its connections. [`frame`]: the words it uses.
 //! - [`policy`]: what methods promise. [`error`]: reasons, codes, outcomes.
 //! - [`id`], [`principal`], [`time`]: the words everything is said in.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod config;
 pub mod error;
+pub mod frame;
 pub mod id;
 pub mod initiator;
 pub mod negotiate;
@@ -22,4 +24,5 @@ pub mod record;
 pub mod registry;
 pub mod session;
 pub mod store;
+pub mod stream;
 pub mod time;

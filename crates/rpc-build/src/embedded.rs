@@ -8,10 +8,11 @@ use protox::file::{File, FileResolver};
 /// The package of all embedded files.
 pub(crate) const PACKAGE: &str = "session.v1";
 
-const FILES: [(&str, &str); 3] = [
+const FILES: [(&str, &str); 4] = [
     ("session/v1/options.proto", include_str!("embedded/session/v1/options.proto")),
     ("session/v1/session.proto", include_str!("embedded/session/v1/session.proto")),
     ("session/v1/error.proto", include_str!("embedded/session/v1/error.proto")),
+    ("session/v1/frame.proto", include_str!("embedded/session/v1/frame.proto")),
 ];
 
 /// Resolves the embedded files and nothing else.

@@ -1476,3 +1476,156 @@ pub struct ServerLimits {
     #[prost(uint64, tag = "7")]
     pub window_bytes_max: u64,
 }
+/// The content of field 536870911, which is all that a control frame's gRPC message holds.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ControlFrame {
+    /// A reader ignores a frame that it does not know.
+    #[prost(oneof = "control_frame::Frame", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
+    pub frame: ::core::option::Option<control_frame::Frame>,
+}
+/// Nested message and enum types in `ControlFrame`.
+pub mod control_frame {
+    /// The handler's own response headers. Server only.
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct Head {
+        #[prost(message, repeated, tag = "1")]
+        pub entries: ::prost::alloc::vec::Vec<head::Entry>,
+    }
+    /// Nested message and enum types in `Head`.
+    pub mod head {
+        #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+        #[prost(skip_debug)]
+        pub struct Entry {
+            /// Lower case.
+            #[prost(bytes = "bytes", tag = "1")]
+            pub name: ::prost::bytes::Bytes,
+            #[prost(bytes = "bytes", tag = "2")]
+            pub value: ::prost::bytes::Bytes,
+        }
+    }
+    /// Position of the next byte of the direction that it travels in.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct At {
+        #[prost(uint32, tag = "1")]
+        pub generation: u32,
+        #[prost(message, optional, tag = "2")]
+        pub position: ::core::option::Option<super::Position>,
+        /// CRC32C of everything before it.
+        #[prost(fixed32, tag = "3")]
+        pub crc32c: u32,
+    }
+    /// What this side has of the other direction.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Received {
+        #[prost(uint32, tag = "1")]
+        pub generation: u32,
+        /// End of the last whole message.
+        #[prost(message, optional, tag = "2")]
+        pub position: ::core::option::Option<super::Position>,
+        /// CRC32C of everything before it.
+        #[prost(fixed32, tag = "3")]
+        pub crc32c: u32,
+        /// The last secured point; 0: none.
+        #[prost(uint64, tag = "4")]
+        pub secured: u64,
+        /// How far the sender may go.
+        #[prost(message, optional, tag = "5")]
+        pub limit: ::core::option::Option<super::Position>,
+    }
+    /// A sync point of the direction that it travels in.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    #[prost(skip_debug)]
+    pub struct Sync {
+        /// From 1, one higher than the last.
+        #[prost(uint64, tag = "1")]
+        pub serial: u64,
+        #[prost(message, optional, tag = "2")]
+        pub position: ::core::option::Option<super::Position>,
+        /// CRC32C of everything before it.
+        #[prost(fixed32, tag = "3")]
+        pub crc32c: u32,
+        /// Where `UNIT_DIGEST` is on: BLAKE3 of the last point's value and the bytes since it. 32 bytes.
+        #[prost(bytes = "bytes", tag = "4")]
+        pub blake3: ::prost::bytes::Bytes,
+        /// What the sending application left. At most 64 KiB.
+        #[prost(bytes = "bytes", tag = "5")]
+        pub state: ::prost::bytes::Bytes,
+    }
+    /// Everything up to the point is secured.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    #[prost(skip_debug)]
+    pub struct SyncAck {
+        #[prost(uint64, tag = "1")]
+        pub serial: u64,
+        /// What the receiving application left. At most 64 KiB.
+        #[prost(bytes = "bytes", tag = "2")]
+        pub state: ::prost::bytes::Bytes,
+    }
+    /// Flow control of the other direction.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Credit {
+        /// End of the last whole message that arrived.
+        #[prost(message, optional, tag = "1")]
+        pub received: ::core::option::Option<super::Position>,
+        /// How far the sender may go.
+        #[prost(message, optional, tag = "2")]
+        pub limit: ::core::option::Option<super::Position>,
+    }
+    /// Nothing to say.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Alive {}
+    /// The caller gave up. Client only.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Cancel {}
+    /// The direction that it travels in ends here.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct End {
+        #[prost(message, optional, tag = "1")]
+        pub position: ::core::option::Option<super::Position>,
+    }
+    /// A reader ignores a frame that it does not know.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Frame {
+        #[prost(message, tag = "1")]
+        Head(Head),
+        #[prost(message, tag = "2")]
+        At(At),
+        #[prost(message, tag = "3")]
+        Received(Received),
+        #[prost(message, tag = "4")]
+        Sync(Sync),
+        #[prost(message, tag = "5")]
+        SyncAck(SyncAck),
+        #[prost(message, tag = "6")]
+        Credit(Credit),
+        #[prost(message, tag = "7")]
+        Keepalive(Alive),
+        #[prost(message, tag = "8")]
+        Cancel(Cancel),
+        #[prost(message, tag = "9")]
+        End(End),
+    }
+}
+/// A place between two messages of one direction, from its beginning over all attempts.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Position {
+    /// Messages before it.
+    #[prost(uint64, tag = "1")]
+    pub messages: u64,
+    /// Their bytes as gRPC frames them: five bytes each and the message.
+    #[prost(uint64, tag = "2")]
+    pub bytes: u64,
+}
+/// The value of `session-resume-bin`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Resume {
+    /// Generation of the direction that this side sends.
+    #[prost(uint32, tag = "1")]
+    pub generation: u32,
+    /// Where the first byte of this side's body belongs.
+    #[prost(message, optional, tag = "2")]
+    pub send_from: ::core::option::Option<Position>,
+    /// What this side has of the other direction.
+    #[prost(message, optional, tag = "3")]
+    pub received: ::core::option::Option<control_frame::Received>,
+}

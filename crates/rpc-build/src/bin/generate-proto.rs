@@ -15,11 +15,22 @@ use std::{
     process::ExitCode,
 };
 
-const FILES: [&str; 3] = ["session/v1/options.proto", "session/v1/session.proto", "session/v1/error.proto"];
+const FILES: [&str; 4] = [
+    "session/v1/options.proto",
+    "session/v1/session.proto",
+    "session/v1/error.proto",
+    "session/v1/frame.proto",
+];
 
 /// Messages whose `Debug` is written by hand in `rpc-proto`, since they hold tickets or what users sent.
-const HAND_WRITTEN_DEBUG: [&str; 3] =
-    [".session.v1.OpenResponse", ".session.v1.RenewResponse", ".session.v1.Reply"];
+const HAND_WRITTEN_DEBUG: [&str; 6] = [
+    ".session.v1.OpenResponse",
+    ".session.v1.RenewResponse",
+    ".session.v1.Reply",
+    ".session.v1.ControlFrame.Head.Entry",
+    ".session.v1.ControlFrame.Sync",
+    ".session.v1.ControlFrame.SyncAck",
+];
 
 /// A file of the repository, by its path from the root, and what it must hold.
 struct Generated {

@@ -1,0 +1,208 @@
+//! How a stream ends otherwise than in order.
+
+use super::position::{Generation, Position, Serial};
+use super::splitter::TooLong;
+use crate::error::Reason;
+use crate::id::Attempt;
+
+/// Why a stream is over before its end. Nothing more is delivered or sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StreamError {
+    /// The peer sent what the protocol does not allow.
+    #[error("the peer broke the protocol: {0}")]
+    Violation(#[from] Violation),
+    /// The two sides do not have the same messages.
+    #[error("the sides diverged before {0}")]
+    Diverged(Position),
+    /// The caller gave the call up.
+    #[error("the caller cancelled the call")]
+    Cancelled,
+    /// The stream broke off and nobody will resume it.
+    #[error("the stream broke off after {0}")]
+    Incomplete(Position),
+    /// The own application sent what cannot be sent.
+    #[error("cannot be sent: {0}")]
+    Unsendable(#[from] Unsendable),
+}
+
+impl StreamError {
+    /// The reason under which the call fails.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Violation(_) | Self::Diverged(_) | Self::Unsendable(_) => Reason::ProtocolViolated,
+            Self::Cancelled => Reason::CallCancelled,
+            Self::Incomplete(_) => Reason::TransportLost,
+        }
+    }
+}
+
+/// What the peer did that it may not do. It has changed nothing of what is kept, delivered or secured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Violation {
+    /// A point was confirmed that does not exist.
+    #[error("point {serial} confirmed, the next one to be placed is {next}")]
+    ConfirmedUnplaced {
+        /// What was confirmed.
+        serial: Serial,
+        /// V(M).
+        next: Serial,
+    },
+    /// A position beyond what was sent, before what was secured, or within a message.
+    #[error("claims to have {claimed}, sent are {sent}, secured {secured}")]
+    ImpossiblePosition {
+        /// What the peer says it has.
+        claimed: Position,
+        /// What was sent.
+        sent: Position,
+        /// What it had secured.
+        secured: Position,
+    },
+    /// Messages between what arrived and what comes are missing.
+    #[error("a gap: {at} comes after {received}")]
+    Gap {
+        /// What arrived.
+        received: Position,
+        /// What comes.
+        at: Position,
+    },
+    /// Data or a point without a position in a resumed attempt.
+    #[error("no position before the first byte of a resumed attempt")]
+    Unplaced,
+    /// A frame states another position than the one that it has.
+    #[error("states {stated}, is at {is}")]
+    Misplaced {
+        /// What the frame says.
+        stated: Position,
+        /// Where it came.
+        is: Position,
+    },
+    /// A sync point's number is not the next one.
+    #[error("point {serial}, expected {expected}")]
+    Serial {
+        /// Its number.
+        serial: Serial,
+        /// V(M).
+        expected: Serial,
+    },
+    /// More than the credit allows.
+    #[error("sent up to {end}, credit was up to {limit}")]
+    OverCredit {
+        /// Where it ends.
+        end: Position,
+        /// The credit.
+        limit: Position,
+    },
+    /// More unconfirmed points, or more state with them, than allowed.
+    #[error("too many unconfirmed sync points, or too much state with them")]
+    TooManyPoints,
+    /// Messages after END, or another END.
+    #[error("the direction ended at {end}, and more came")]
+    AfterEnd {
+        /// The final position.
+        end: Position,
+    },
+    /// A frame of another generation.
+    #[error("generation {stated}, expected {expected}")]
+    Generation {
+        /// What it says.
+        stated: Generation,
+        /// The current one.
+        expected: Generation,
+    },
+    /// HEAD to a server, CANCEL to a client.
+    #[error("a frame that only the other side sends")]
+    WrongSide,
+    /// A frame that does not parse.
+    #[error("a control frame that does not parse")]
+    Malformed,
+    /// A message or frame over the bound.
+    #[error(transparent)]
+    TooLong(#[from] TooLong),
+}
+
+/// What the own application did that cannot be carried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unsendable {
+    /// Its message has the form of a control frame: field 536870911 and nothing else.
+    #[error("a message with the form of a control frame")]
+    LooksLikeControl,
+    /// Its body ended within a message.
+    #[error("half a message at the end")]
+    HalfMessage,
+    /// A message over the bound.
+    #[error(transparent)]
+    TooLong(#[from] TooLong),
+    /// Something after the end.
+    #[error("the direction was ended")]
+    AfterEnd,
+    /// Response headers over the bounds of HEAD.
+    #[error("response headers of more than 128 entries or 16 KiB")]
+    HeadTooLong,
+}
+
+/// A sync point was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SyncError {
+    /// The state is over [`STATE_BYTES_MAX`](crate::frame::STATE_BYTES_MAX).
+    #[error("state of {0} bytes, over the bound of 65536")]
+    StateTooLong(usize),
+    /// Too many points wait for their confirmation. Try again when the peer has secured one.
+    #[error("too many unconfirmed sync points, or too much state with them")]
+    TooManyPoints,
+    /// The direction was ended.
+    #[error("the direction was ended")]
+    AfterEnd,
+    /// The last message is not whole.
+    #[error("within a message")]
+    WithinMessage,
+}
+
+/// A point was not secured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SecureError {
+    /// The application was not handed this point.
+    #[error("point {serial} was not delivered, the last one was {delivered}")]
+    NotDelivered {
+        /// What was to be secured.
+        serial: Serial,
+        /// The last that was delivered.
+        delivered: Serial,
+    },
+    /// The state is over [`STATE_BYTES_MAX`](crate::frame::STATE_BYTES_MAX).
+    #[error("state of {0} bytes, over the bound of 65536")]
+    StateTooLong(usize),
+}
+
+/// An attempt was not begun. The stream is untouched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AttemptError {
+    /// A newer one was begun before.
+    #[error(transparent)]
+    Fenced(#[from] Fenced),
+    /// The peer's positions cannot be.
+    #[error("the peer broke the protocol: {0}")]
+    Refused(#[from] Violation),
+}
+
+impl AttemptError {
+    /// The reason under which the attempt is refused.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Fenced(_) => Reason::AttemptFenced,
+            Self::Refused(_) => Reason::ProtocolViolated,
+        }
+    }
+}
+
+/// What came belongs to an attempt that is over. The stream is untouched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("attempt {attempt} is not the current one")]
+pub struct Fenced {
+    /// The attempt that asked.
+    pub attempt: Attempt,
+}

@@ -1,0 +1,107 @@
+//! Checkpointed streams: what a call sends and receives, over all the connections that carry it.
+//!
+//! Each direction of a call has a [`Sender`](sender::Sender) at one side and a [`Receiver`](receiver::Receiver) at the
+//! other. A [`Flow`](flow::Flow) is one side of a call: the sender of one direction and the receiver of the other. It is
+//! what a shell holds, under one lock.
+//!
+//! ```text
+//!   application ─▶ Sender ─▶ DATA, AT, SYNC, END ─────────▶ Receiver ─▶ application
+//!                    ▲                                          │
+//!                    └───────── RECEIVED, CREDIT, SYNC_ACK ◀────┘
+//! ```
+//!
+//! - The sender keeps every message until it is *secured*: taken by the application, which asked for more,
+//!   or declared so by the application. What was merely received may be lost with the receiver.
+//! - Numbered [sync points](crate::frame::SyncPoint) lie between messages; a confirmation secures everything before one.
+//! - A lost connection ends an *attempt*, not the call. In the next one each side says what it has
+//!   ([`Received`](crate::frame::Received)), the other goes on from there, and what arrives twice is dropped, whole
+//!   messages at a time.
+//! - Digests are compared wherever two attempts are joined and at each sync point. See [`Verify`] for what that means
+//!   for the messages between two points.
+
+pub mod digest;
+pub mod error;
+pub mod flow;
+mod points;
+pub mod position;
+pub mod receiver;
+mod replay;
+pub mod resume;
+pub mod run;
+pub mod sender;
+pub mod splitter;
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+pub use points::{POINTS_UNCONFIRMED_MAX, STATE_BYTES_UNCONFIRMED_MAX};
+
+use crate::policy::{Checkpoint, Secure};
+use crate::stream::digest::DigestKind;
+use crate::stream::position::Position;
+
+/// How one call streams. Both sides have negotiated the windows and the digest; the rest is each side's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Config {
+    /// Bytes of one direction that are not secured, and bytes that wait for an application. Default 4 MiB.
+    ///
+    /// When the first are too many, the sender waits; of the second, it is told how many it may send. A message longer
+    /// than this travels alone: when everything before it is secured.
+    pub window_bytes: u64,
+    /// Messages that wait for an application. Default 16,384: a mebibyte of 64-byte messages.
+    pub window_messages: u64,
+    /// Longest message, without its framing. Default 4 MiB, as tonic has it. A longer one ends the stream.
+    pub message_bytes_max: u32,
+    /// When sync points are placed by themselves. Default: only when the window needs one.
+    pub checkpoint: Option<Checkpoint>,
+    /// Who declares what arrives secured. Default: the session.
+    pub secure: Secure,
+    /// Which digests the points carry. Default: CRC32C.
+    pub digest: DigestKind,
+    /// When what arrives is handed to the application. Default: at once.
+    pub verify: Verify,
+    /// After how long a silence a side says that it is there. Default 20 s: nginx ends what is silent for 60 s.
+    pub keepalive: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            window_bytes: 4 << 20,
+            window_messages: 16 << 10,
+            message_bytes_max: 4 << 20,
+            checkpoint: None,
+            secure: Secure::Automatic,
+            digest: DigestKind::Crc32c,
+            verify: Verify::AtOnce,
+            keepalive: Duration::from_secs(20),
+        }
+    }
+}
+
+impl Config {
+    /// The window as a distance.
+    fn window(&self) -> Position {
+        Position { messages: self.window_messages, bytes: self.window_bytes }
+    }
+}
+
+/// When a message that arrived is handed to the application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Verify {
+    /// When it is whole.
+    ///
+    /// What a sender sends again is compared with what was delivered before anything new is: a sender that repeats
+    /// itself wrongly is found out before the difference is delivered. Damage under way is found at the next sync point,
+    /// and what lies after that point is never delivered; what lies before it may have been. TLS and TCP have checksums
+    /// of their own against that.
+    #[default]
+    AtOnce,
+    /// When a sync point has vouched for it: nothing that any digest contradicts is ever delivered.
+    ///
+    /// Messages wait for the next point, so the sender's policy should place one after some time.
+    Held,
+}

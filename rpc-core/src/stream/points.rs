@@ -1,0 +1,208 @@
+//! The sender's sync points: their numbers by the rules of X.215 clause 11.4, and those not confirmed yet.
+
+use std::collections::VecDeque;
+
+use crate::frame::SyncPoint;
+use crate::stream::position::{Position, Serial};
+
+/// Most points of one direction that are not confirmed. At the bound no further one is placed: the sender waits.
+pub const POINTS_UNCONFIRMED_MAX: usize = 1_024;
+/// Most bytes of state that the unconfirmed points of one direction carry together.
+pub const STATE_BYTES_UNCONFIRMED_MAX: usize = 1 << 20;
+
+/// The three variables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Serials {
+    /// V(M): the number of the next point.
+    pub(super) next: Serial,
+    /// V(A): the lowest number that is not confirmed.
+    pub(super) unconfirmed: Serial,
+    /// V(R): the lowest number to which a restart may go back.
+    pub(super) restart: Serial,
+}
+
+impl Serials {
+    /// As an activity starts: all three are 1.
+    pub(super) const START: Self =
+        Self { next: Serial::FIRST, unconfirmed: Serial::FIRST, restart: Serial::FIRST };
+
+    /// A minor point takes V(M) and raises it.
+    //= S-4
+    fn place(&mut self) -> Serial {
+        let serial = self.next;
+        self.next = serial.next();
+        serial
+    }
+
+    /// A confirmation confirms all up to `serial`. False if all those were confirmed already.
+    //= S-5
+    fn confirm(&mut self, serial: Serial) -> Result<bool, NotPlaced> {
+        if serial >= self.next {
+            return Err(NotPlaced { serial, next: self.next });
+        }
+        if serial < self.unconfirmed {
+            return Ok(false);
+        }
+        self.unconfirmed = serial.next();
+        Ok(true)
+    }
+}
+
+/// A point was confirmed that does not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct NotPlaced {
+    pub(super) serial: Serial,
+    pub(super) next: Serial,
+}
+
+/// The points that were placed and not confirmed, oldest first; their serials are V(A) to V(M) - 1.
+#[derive(Debug)]
+pub(super) struct Points {
+    serials: Serials,
+    waiting: VecDeque<SyncPoint>,
+    state_bytes: usize,
+    /// Where the last point lies, confirmed or not.
+    last: Position,
+    /// Where the last confirmed point lies: everything before it is secured.
+    secured: Position,
+}
+
+impl Points {
+    pub(super) fn new() -> Self {
+        Self {
+            serials: Serials::START,
+            waiting: VecDeque::new(),
+            state_bytes: 0,
+            last: Position::ORIGIN,
+            secured: Position::ORIGIN,
+        }
+    }
+
+    /// Whether one more with this much state may wait for its confirmation.
+    //= S-33
+    pub(super) fn has_room(&self, state_bytes: usize) -> bool {
+        self.waiting.len() < POINTS_UNCONFIRMED_MAX
+            && self.state_bytes + state_bytes <= STATE_BYTES_UNCONFIRMED_MAX
+    }
+
+    /// Places a point; its serial is set here.
+    pub(super) fn place(&mut self, mut point: SyncPoint) {
+        point.serial = self.serials.place();
+        self.last = point.position;
+        self.state_bytes += point.state.len();
+        self.waiting.push_back(point);
+    }
+
+    /// Forgets the points up to `serial`; answers where the last of them lies, or `None` if it was confirmed already.
+    pub(super) fn confirm(&mut self, serial: Serial) -> Result<Option<Position>, NotPlaced> {
+        if !self.serials.confirm(serial)? {
+            return Ok(None);
+        }
+        while self.waiting.front().is_some_and(|point| point.serial <= serial) {
+            let Some(point) = self.waiting.pop_front() else { break };
+            self.state_bytes -= point.state.len();
+            self.secured = point.position;
+        }
+        Ok(Some(self.secured))
+    }
+
+    /// The point with that serial, if it waits.
+    pub(super) fn waiting(&self, serial: Serial) -> Option<&SyncPoint> {
+        let index = serial.0.checked_sub(self.serials.unconfirmed.0)?;
+        self.waiting.get(usize::try_from(index).ok()?)
+    }
+
+    /// The serial of the first waiting point at or after `position`; V(M) if there is none.
+    pub(super) fn first_from(&self, position: Position) -> Serial {
+        let index = self.waiting.partition_point(|point| point.position < position);
+        Serial(self.serials.unconfirmed.0 + index as u64)
+    }
+
+    pub(super) fn serials(&self) -> Serials {
+        self.serials
+    }
+
+    pub(super) fn last(&self) -> Position {
+        self.last
+    }
+
+    pub(super) fn secured(&self) -> Position {
+        self.secured
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::stream::digest::Digest;
+
+    fn point(bytes: u64) -> SyncPoint {
+        SyncPoint {
+            serial: Serial::NONE,
+            position: Position { messages: bytes, bytes },
+            digest: Digest { crc: 0, blake3: None },
+            state: Bytes::new(),
+        }
+    }
+
+    //= test S-4, S-5
+    #[test]
+    fn the_variables_move_as_the_table_says() {
+        let mut serials = Serials::START;
+        let mut table = String::new();
+        let mut row = |what: &str, serials: Serials| {
+            let Serials { next, unconfirmed, restart } = serials;
+            table.push_str(&format!("{what:<10} V(M)={next} V(A)={unconfirmed} V(R)={restart}\n"));
+        };
+        row("start", serials);
+        for _ in 0..3 {
+            serials.place();
+        }
+        row("3 points", serials);
+        assert_eq!(serials.confirm(Serial(2)), Ok(true));
+        row("confirm 2", serials);
+        assert_eq!(serials.confirm(Serial(1)), Ok(false));
+        row("confirm 1", serials);
+        assert_eq!(serials.confirm(Serial(4)), Err(NotPlaced { serial: Serial(4), next: Serial(4) }));
+        row("confirm 4", serials);
+        assert_eq!(serials.confirm(Serial(3)), Ok(true));
+        row("confirm 3", serials);
+        assert_eq!(
+            table,
+            "start      V(M)=1 V(A)=1 V(R)=1\n\
+             3 points   V(M)=4 V(A)=1 V(R)=1\n\
+             confirm 2  V(M)=4 V(A)=3 V(R)=1\n\
+             confirm 1  V(M)=4 V(A)=3 V(R)=1\n\
+             confirm 4  V(M)=4 V(A)=3 V(R)=1\n\
+             confirm 3  V(M)=4 V(A)=4 V(R)=1\n"
+        );
+    }
+
+    #[test]
+    fn a_confirmation_is_cumulative_and_forgets() {
+        let mut points = Points::new();
+        [10, 20, 20, 30].into_iter().for_each(|bytes| points.place(point(bytes)));
+        assert_eq!(points.first_from(Position { messages: 20, bytes: 20 }), Serial(2));
+        assert_eq!(points.first_from(Position { messages: 31, bytes: 31 }), Serial(5));
+        let secured = points.confirm(Serial(3)).unwrap().unwrap();
+        assert_eq!(secured.bytes, 20);
+        assert_eq!(points.confirm(Serial(3)).unwrap(), None);
+        assert_eq!(points.waiting(Serial(3)), None);
+        assert_eq!(points.waiting(Serial(4)).unwrap().position.bytes, 30);
+        assert_eq!((points.secured().bytes, points.last().bytes), (20, 30));
+    }
+
+    //= test S-33
+    #[test]
+    fn points_and_their_state_are_bounded() {
+        let mut points = Points::new();
+        for _ in 0..POINTS_UNCONFIRMED_MAX {
+            assert!(points.has_room(0));
+            points.place(point(1));
+        }
+        assert!(!points.has_room(0));
+        assert!(!Points::new().has_room(STATE_BYTES_UNCONFIRMED_MAX + 1));
+    }
+}

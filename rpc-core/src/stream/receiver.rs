@@ -1,0 +1,363 @@
+//! One direction at the side that receives it.
+
+mod arrival;
+mod securing;
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use super::digest::Running;
+use super::error::{SecureError, StreamError, Violation};
+use super::position::{Generation, Position, Serial};
+use super::run::Run;
+use super::{Config, POINTS_UNCONFIRMED_MAX, STATE_BYTES_UNCONFIRMED_MAX, Verify};
+use crate::frame::{At, Credit, Frame, Received, STATE_BYTES_MAX, SyncPoint};
+use arrival::{Arrival, Part};
+use securing::Securing;
+
+/// What the application gets when it asks for more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Taken {
+    /// Messages.
+    Messages(Run),
+    /// A point, where the application secures them itself.
+    Point(SyncPoint),
+    /// The direction ended, and everything was taken.
+    End,
+    /// Nothing yet.
+    Wait,
+}
+
+/// Hands each message to the application once, in order, over all attempts.
+///
+/// The positions hold *secured* ≤ *taken* ≤ *delivered* ≤ *received*, and what lies between *taken* and *received* is
+/// never more than the window, or a single message that is longer.
+#[derive(Debug)]
+pub struct Receiver {
+    window: Position,
+    verify: Verify,
+    digest: Running,
+    received: Position,
+    /// What a digest has vouched for.
+    verified: Position,
+    delivered: Position,
+    /// The application asked for more after it had got everything before this place.
+    taken: Position,
+    queue: VecDeque<Queued>,
+    securing: Securing,
+    /// V(M) of this side: the number that the next point must have.
+    next_serial: Serial,
+    ended: Option<Position>,
+    /// The credit that was given, and what was said to have arrived.
+    granted: Position,
+    told: Position,
+    credit_due: bool,
+    /// Nobody will ask for more: what comes is dropped.
+    unwanted: bool,
+    arrival: Option<Arrival>,
+}
+
+#[derive(Debug)]
+enum Queued {
+    Messages(Run),
+    Point(SyncPoint),
+}
+
+impl Receiver {
+    /// A direction from which nothing came yet.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            window: config.window(),
+            verify: config.verify,
+            digest: Running::new(config.digest),
+            received: Position::ORIGIN,
+            verified: Position::ORIGIN,
+            delivered: Position::ORIGIN,
+            taken: Position::ORIGIN,
+            queue: VecDeque::new(),
+            securing: Securing::new(config.secure),
+            next_serial: Serial::FIRST,
+            ended: None,
+            granted: config.window(),
+            told: Position::ORIGIN,
+            credit_due: false,
+            unwanted: false,
+            arrival: None,
+        }
+    }
+
+    /// Begins an attempt, which voids the one before. Its first byte belongs to `from`, or to where AT says.
+    ///
+    /// # Errors
+    ///
+    /// See [`check`](Self::check).
+    pub fn attempt(&mut self, from: Option<Position>) -> Result<(), Violation> {
+        self.check(from)?;
+        // Where a place is given without its CRC, only what begins exactly at the end can be compared: AT does better.
+        self.arrival = Some(Arrival::new(from));
+        self.securing.repeat();
+        self.credit_due = true;
+        Ok(())
+    }
+
+    /// Whether an attempt whose first byte belongs to `from` leaves no gap. Nothing changes.
+    ///
+    /// # Errors
+    ///
+    /// It leaves one.
+    //= S-19
+    pub fn check(&self, from: Option<Position>) -> Result<(), Violation> {
+        let ahead = from.filter(|from| !from.within(self.received));
+        ahead.map_or(Ok(()), |at| Err(Violation::Gap { received: self.received, at }))
+    }
+
+    /// The connection was lost.
+    pub fn detached(&mut self) {
+        self.arrival = None;
+    }
+
+    /// What this side has, for the beginning of an attempt.
+    pub fn has(&mut self) -> Received {
+        self.granted = self.granted.furthest(self.limit());
+        self.told = self.received;
+        self.peek()
+    }
+
+    /// The same, without a promise of credit.
+    pub fn peek(&self) -> Received {
+        Received {
+            generation: Generation::default(),
+            position: self.received,
+            crc: self.digest.crc(),
+            secured: self.securing.secured_serial(),
+            limit: self.granted,
+        }
+    }
+
+    /// The sender says where the next byte belongs.
+    ///
+    /// # Errors
+    ///
+    /// The place leaves a gap, or what was sent before it is not what arrived.
+    //= S-17, S-19, S-20
+    pub fn at(&mut self, at: At) -> Result<(), StreamError> {
+        if at.generation != Generation::default() {
+            let (stated, expected) = (at.generation, Generation::default());
+            return Err(Violation::Generation { stated, expected }.into());
+        }
+        let Some(arrival) = &mut self.arrival else { return Ok(()) };
+        arrival.at(at, self.received, self.digest.crc())
+    }
+
+    /// Messages arrived.
+    ///
+    /// # Errors
+    ///
+    /// They leave a gap, are more than the credit allows, or come after the end; or what was sent again differs from what
+    /// arrived before. Nothing of them is delivered.
+    //= S-18, S-19
+    pub fn messages(&mut self, run: Run) -> Result<(), StreamError> {
+        let Some(arrival) = &mut self.arrival else { return Ok(()) };
+        let Part::New(run) = arrival.run(run, self.received, self.digest.crc())? else { return Ok(()) };
+        let end = self.received.plus(run.messages(), run.bytes());
+        if let Some(end) = self.ended {
+            return Err(Violation::AfterEnd { end }.into());
+        }
+        // A message longer than the window is in order when it has the whole window before it.
+        let alone = run.messages() == 1 && self.received.plus(1, self.window.bytes).within(self.granted);
+        if !end.within(self.granted) && !alone {
+            return Err(Violation::OverCredit { end, limit: self.granted }.into());
+        }
+        run.parts().iter().for_each(|part| self.digest.update(part));
+        self.received = end;
+        self.queue.push_back(Queued::Messages(run));
+        self.drop_unwanted();
+        Ok(())
+    }
+
+    /// A sync point arrived.
+    ///
+    /// # Errors
+    ///
+    /// It is not the next one, not where it says, or its digest differs: what follows it is never delivered.
+    //= S-20
+    pub fn sync(&mut self, point: SyncPoint) -> Result<(), StreamError> {
+        let Some(arrival) = &self.arrival else { return Ok(()) };
+        let Some(is) = arrival.position()? else { return Ok(()) };
+        if point.position != is {
+            return Err(Violation::Misplaced { stated: point.position, is }.into());
+        }
+        self.credit_due = true;
+        if point.serial < self.next_serial {
+            return self.securing.compare(&point);
+        }
+        if point.serial > self.next_serial || is != self.received {
+            return Err(Violation::Serial { serial: point.serial, expected: self.next_serial }.into());
+        }
+        if let Some(end) = self.ended {
+            return Err(Violation::AfterEnd { end }.into());
+        }
+        if !self.securing.has_room(point.state.len()) {
+            return Err(Violation::TooManyPoints.into());
+        }
+        //= I13
+        if self.digest.at_point() != point.digest {
+            return Err(StreamError::Diverged(is));
+        }
+        self.next_serial = point.serial.next();
+        self.verified = is;
+        self.securing.arrived(point.clone());
+        self.queue.push_back(Queued::Point(point));
+        self.drop_unwanted();
+        Ok(())
+    }
+
+    /// The sender says that its direction ends here.
+    ///
+    /// # Errors
+    ///
+    /// It ends elsewhere.
+    //= S-22
+    pub fn end(&mut self, stated: Position) -> Result<(), StreamError> {
+        let Some(arrival) = &self.arrival else { return Ok(()) };
+        let Some(is) = arrival.position()? else { return Ok(()) };
+        if stated != is || stated != self.received || self.ended.is_some_and(|end| end != stated) {
+            return Err(Violation::Misplaced { stated, is }.into());
+        }
+        self.ended = Some(stated);
+        Ok(())
+    }
+
+    /// The body of a caller without control frames ended in order: that is its END.
+    pub fn end_without_frames(&mut self) {
+        self.ended = Some(self.received);
+        self.verified = self.received;
+    }
+
+    /// The application asks for more: everything it was given before is taken.
+    //= S-3
+    pub fn take(&mut self) -> Taken {
+        self.taken = self.delivered;
+        while let Some(next) = self.queue.pop_front() {
+            match next {
+                Queued::Messages(run) => {
+                    let end = self.delivered.plus(run.messages(), run.bytes());
+                    if self.verify == Verify::Held && !end.within(self.verified) {
+                        self.queue.push_front(Queued::Messages(run));
+                        return Taken::Wait;
+                    }
+                    self.delivered = end;
+                    return Taken::Messages(run);
+                }
+                Queued::Point(point) => {
+                    self.credit_due = true;
+                    if self.securing.passed(&point) {
+                        return Taken::Point(point);
+                    }
+                }
+            }
+        }
+        if self.is_finished() { Taken::End } else { Taken::Wait }
+    }
+
+    /// The application will not ask again: what waits and what comes is dropped, and counts as taken. Points are only
+    /// confirmed where the session does that itself.
+    pub fn unwanted(&mut self) {
+        self.unwanted = true;
+        self.drop_unwanted();
+    }
+
+    /// From here on the application secures points itself.
+    pub fn secure_explicitly(&mut self) {
+        self.securing.explicitly();
+    }
+
+    /// The application has everything before the point, and leaves `state` with the confirmation. All points before it
+    /// are secured with it.
+    ///
+    /// # Errors
+    ///
+    /// It was not given that point, or the state is too long. Nothing has changed.
+    //= S-3, S-10
+    pub fn secure(&mut self, serial: Serial, state: Bytes) -> Result<(), SecureError> {
+        if state.len() > STATE_BYTES_MAX {
+            return Err(SecureError::StateTooLong(state.len()));
+        }
+        self.securing.secure(serial, state)
+    }
+
+    /// The next frame for the sender: confirmations first, then credit.
+    pub fn step(&mut self) -> Option<Frame> {
+        self.arrival.as_ref()?;
+        if let Some(ack) = self.securing.ack() {
+            return Some(Frame::SyncAck(ack));
+        }
+        let limit = self.limit();
+        let more = limit.since(self.granted);
+        let much = more.bytes.saturating_mul(4) >= self.window.bytes
+            || more.messages.saturating_mul(4) >= self.window.messages;
+        let asked = std::mem::take(&mut self.credit_due);
+        let news = more.bytes > 0 || self.told < self.received;
+        let due = much || asked && news;
+        if !due {
+            return None;
+        }
+        (self.granted, self.told) = (self.granted.furthest(limit), self.received);
+        Some(Frame::Credit(Credit { received: self.received, limit: self.granted }))
+    }
+
+    /// END came, and the application was given everything before it.
+    //= S-23
+    pub fn is_finished(&self) -> bool {
+        self.ended == Some(self.delivered) && self.queue.is_empty()
+    }
+
+    /// END came, and with it everything before.
+    pub fn is_complete(&self) -> bool {
+        self.ended.is_some()
+    }
+
+    /// End of the last whole message that arrived.
+    pub fn received(&self) -> Position {
+        self.received
+    }
+
+    /// End of what the application was given.
+    pub fn delivered(&self) -> Position {
+        self.delivered
+    }
+
+    /// End of what is secured, and of which the sender will be told so.
+    pub fn secured(&self) -> Position {
+        self.securing.secured()
+    }
+
+    /// The last point that was secured, with the state that the sending application left there.
+    pub fn secured_point(&self) -> Option<&SyncPoint> {
+        self.securing.secured_point()
+    }
+
+    /// Bytes that wait for the application or are in its hands.
+    pub fn kept_bytes(&self) -> u64 {
+        self.received.since(self.taken).bytes
+    }
+
+    fn limit(&self) -> Position {
+        self.taken.plus(self.window.messages, self.window.bytes)
+    }
+
+    fn drop_unwanted(&mut self) {
+        if self.unwanted {
+            while !matches!(self.take(), Taken::End | Taken::Wait) {}
+        }
+    }
+}
+
+/// Whether one more point with this much state may wait, of which there are already `points` with `state_bytes`.
+fn has_room(points: usize, state_bytes: usize, more: usize) -> bool {
+    points < POINTS_UNCONFIRMED_MAX && state_bytes + more <= STATE_BYTES_UNCONFIRMED_MAX
+}
+
+#[cfg(test)]
+mod tests;

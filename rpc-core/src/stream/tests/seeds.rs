@@ -1,0 +1,143 @@
+//! Many runs, each by its seed.
+
+use std::time::Duration;
+
+use super::Random;
+use super::link::{Plan, World};
+use crate::policy::{Checkpoint, Secure};
+use crate::stream::digest::DigestKind;
+use crate::stream::{Config, Verify};
+
+/// How many runs. A failure prints its plan, which holds the seed, and the seed everything.
+const SEEDS: u64 = 2_000;
+
+fn plan(seed: u64) -> Plan {
+    let mut random = Random::new(seed ^ 0xA5A5);
+    let window_bytes = 2_000 << random.below(5);
+    let explicit = random.one_in(3);
+    let verify = if random.one_in(3) { Verify::Held } else { Verify::AtOnce };
+    let config = Config {
+        window_bytes,
+        window_messages: 4 << random.below(8),
+        checkpoint: Some(Checkpoint {
+            every_messages: random.one_in(2).then(|| 1 + random.below(40) as u32),
+            every_bytes: random.one_in(3).then(|| 1 + random.below(5_000) as u64),
+            every: (verify == Verify::Held || random.one_in(3)).then_some(Duration::from_millis(50)),
+            secure: Secure::Automatic,
+        }),
+        secure: if explicit { Secure::Explicit } else { Secure::Automatic },
+        digest: if random.one_in(8) { DigestKind::Blake3 } else { DigestKind::Crc32c },
+        verify,
+        ..Config::default()
+    };
+    let many = 1 + random.below(60) as u64;
+    let messages = [[many, 1], [1, many], [many, many], [0, 1], [0, 0]][random.below(5)];
+    Plan {
+        seed,
+        config,
+        messages,
+        message_bytes: [30, 300, 3_000, 6_000][random.below(4)],
+        delay: [0, 1].map(|_| Duration::from_millis([0, 0, 3, 20][random.below(4)])),
+        life_bytes: [60, 600, 6_000, 60_000][random.below(4)],
+        deaths: random.below(12) as u32,
+        exact: false,
+        transport_bytes: [100, 4_000, 1 << 20][random.below(3)],
+        slowness: [0, 1].map(|_| [1, 1, 3, 30][random.below(4)]),
+        explicit,
+    }
+}
+
+//= test I9, I10, I11, S-1, S-11, S-13, S-18, S-23, S-25, S-26
+#[test]
+fn every_call_ends_with_every_message_once_whatever_the_link_does() {
+    let (mut deaths, mut resumes) = (0, 0);
+    for seed in 0..SEEDS {
+        let mut world = World::new(plan(seed));
+        world.run(60_000);
+        deaths += world.deaths;
+        resumes += world.peers[1].flow.progress().resumes;
+    }
+    assert!(deaths > 4_000 && resumes > 2_500, "{deaths} deaths, {resumes} resumes: too kind a link");
+}
+
+#[test]
+fn a_seed_gives_the_same_run_twice() {
+    for seed in [3, 77, 1_234] {
+        let [first, second] = [0, 1].map(|_| {
+            let mut world = World::new(plan(seed));
+            world.run(60_000);
+            (world.now, world.deaths, world.written_bytes, world.peers[0].flow.progress())
+        });
+        assert_eq!(first, second);
+    }
+}
+
+/// The first design sent everything again from the last secured message at once. A connection that lives shorter than
+/// that takes never delivered anything new: 2,000 resumes without progress.
+//= test S-16
+#[test]
+fn links_that_live_for_20_kb_carry_a_stream_with_a_window_of_4_mib() {
+    for seed in 0..5 {
+        let mut plan = plan(seed);
+        plan.config = Config::default();
+        plan.messages = [400, 1];
+        plan.message_bytes = 3_000;
+        plan.life_bytes = 20_000;
+        plan.transport_bytes = 4 << 20;
+        plan.deaths = u32::MAX;
+        plan.explicit = false;
+        plan.delay = [Duration::from_millis(5); 2];
+        let mut world = World::new(plan);
+        // The end of a call needs a link that lives for its last frames; the random life gives one.
+        world.run(20_000);
+        assert!(world.deaths > 20);
+    }
+}
+
+#[test]
+fn a_hundred_thousand_tiny_messages_share_frames_and_stay_within_the_window() {
+    let mut plan = plan(1);
+    plan.config = Config { window_bytes: 64 << 10, window_messages: 1 << 10, ..Config::default() };
+    plan.messages = [100_000, 0];
+    plan.message_bytes = 4;
+    plan.deaths = 5;
+    plan.life_bytes = 100_000;
+    plan.transport_bytes = 1 << 20;
+    plan.slowness = [1; 2];
+    plan.explicit = false;
+    let mut world = World::new(plan);
+    world.run(200_000);
+    assert!(world.kept_bytes[0] <= (64 << 10) + 1_000);
+    assert!(world.kept_bytes[1] <= 1 << 15);
+}
+
+/// The first connection dies after each byte of the exchange, in both directions together; the second lives.
+#[test]
+fn a_call_of_each_kind_survives_a_cut_after_every_byte() {
+    for messages in [[1, 1], [4, 1], [1, 4], [4, 4], [0, 0]] {
+        let mut bytes = 0;
+        loop {
+            let mut plan = plan(5);
+            plan.config = Config {
+                checkpoint: Some(Checkpoint {
+                    every_messages: Some(2),
+                    every_bytes: None,
+                    every: None,
+                    secure: Secure::Automatic,
+                }),
+                ..Config::default()
+            };
+            (plan.messages, plan.message_bytes, plan.explicit) = (messages, 30, false);
+            (plan.exact, plan.life_bytes, plan.deaths) = (true, bytes, 1);
+            plan.delay = [Duration::from_millis(1); 2];
+            (plan.transport_bytes, plan.slowness) = (1 << 20, [1; 2]);
+            let mut world = World::new(plan);
+            world.run(2_000);
+            if world.deaths == 0 {
+                break;
+            }
+            bytes += 1;
+        }
+        assert!(bytes > 30, "{bytes} bytes are no exchange");
+    }
+}
