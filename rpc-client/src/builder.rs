@@ -1,6 +1,7 @@
 //! Decisions about a session before it is opened.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +42,7 @@ impl Target {
             offer: Offer::default(),
             client_name: String::new(),
             net: Config::default(),
+            plaintext: Plaintext::Loopback,
             open_timeout: Duration::from_secs(30),
             rotation: Rotation::default(),
             slot_wait: Duration::from_secs(30),
@@ -64,6 +66,7 @@ pub struct Builder {
     offer: Offer,
     client_name: String,
     net: Config,
+    plaintext: Plaintext,
     open_timeout: Duration,
     rotation: Rotation,
     slot_wait: Duration,
@@ -96,9 +99,18 @@ impl Builder {
         self
     }
 
-    /// Replaces the way to reach the target, under TLS. Default: TCP.
+    /// Replaces the way to reach the target, under TLS. Default: TCP. Whoever replaces it knows who reads along, so
+    /// `http` targets are then not bound to loopback addresses.
     pub fn connector(mut self, connector: impl Connector) -> Self {
         self.net = self.net.connector(connector);
+        self.plaintext = Plaintext::Anywhere;
+        self
+    }
+
+    /// Sends token and ticket without TLS to hosts that are not this one. Whoever is on the way can read and use them,
+    /// so this is for networks where something else encrypts. Default: refused.
+    pub fn dangerous_plaintext(mut self) -> Self {
+        self.plaintext = Plaintext::Anywhere;
         self
     }
 
@@ -233,6 +245,7 @@ impl Builder {
     pub async fn open(mut self) -> Result<Session, OpenError> {
         let target: Uri =
             self.uri.parse().map_err(|source| OpenError::Target { target: self.uri.clone(), source })?;
+        self.plaintext.check(&target)?;
         let deadline = Instant::now() + self.open_timeout;
         let parts = Parts {
             net: Connections::new(target, self.net)?,
@@ -251,6 +264,33 @@ impl Builder {
     }
 }
 
+/// Where a session may go without TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Plaintext {
+    Loopback,
+    Anywhere,
+}
+
+impl Plaintext {
+    //= A-25
+    fn check(self, target: &Uri) -> Result<(), OpenError> {
+        let host = target.host().unwrap_or_default();
+        if self == Self::Loopback && target.scheme_str() == Some("http") && !is_loopback(host) {
+            return Err(OpenError::Plaintext { host: host.to_owned() });
+        }
+        Ok(())
+    }
+}
+
+/// Whether the host is this one, by its name alone: nobody is asked what a name stands for.
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    match address.parse::<IpAddr>() {
+        Ok(address) => address.is_loopback(),
+        Err(_) => host.eq_ignore_ascii_case("localhost"),
+    }
+}
+
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let services: Vec<_> = self.services.iter().map(|policy| policy.name).collect();
@@ -260,11 +300,40 @@ impl fmt::Debug for Builder {
             .field("offer", &self.offer)
             .field("client_name", &self.client_name)
             .field("net", &self.net)
+            .field("plaintext", &self.plaintext)
             .field("open_timeout", &self.open_timeout)
             .field("rotation", &self.rotation)
             .field("slot_wait", &self.slot_wait)
             .field("slot_waiters_max", &self.slot_waiters_max)
             .field("settings", &self.settings)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    //= test A-25
+    #[test]
+    fn only_loopback_addresses_are_reached_without_tls() {
+        for (target, allowed) in [
+            ("http://127.0.0.1:1", true),
+            ("http://127.9.9.9:1", true),
+            ("http://[::1]:1", true),
+            ("http://localhost:1", true),
+            ("http://LOCALHOST", true),
+            ("https://ledger.example", true),
+            ("http://ledger.example", false),
+            ("http://localhost.example", false),
+            ("http://10.0.0.1:1", false),
+            ("http://0.0.0.0:1", false),
+            ("http://[::]:1", false),
+            ("http://127.0.0.1.example:1", false),
+        ] {
+            let uri: Uri = target.parse().unwrap();
+            assert_eq!(Plaintext::Loopback.check(&uri).is_ok(), allowed, "{target}");
+            assert!(Plaintext::Anywhere.check(&uri).is_ok());
+        }
     }
 }

@@ -23,6 +23,12 @@ pub enum OpenError {
         #[source]
         source: http::uri::InvalidUri,
     },
+    /// Token and ticket would be readable for everybody on the way.
+    #[error("{host} is not a loopback address and the target says http: use https, or `dangerous_plaintext`")]
+    Plaintext {
+        /// The host of the target.
+        host: String,
+    },
     /// The target or its TLS settings cannot work. Nothing was dialled.
     #[error("session cannot be set up")]
     Setup(#[from] SetupError),

@@ -52,7 +52,7 @@ struct Inner {
 
 impl Session {
     /// Begins to build a session with the server at `uri`: `https://host:port`, or `http://host:port` for a connection
-    /// without TLS, which shows token and ticket to everybody on the way. Use that on loopback only.
+    /// without TLS, which shows token and ticket to everybody on the way and is refused for other hosts than this one.
     pub fn builder(uri: impl Into<String>) -> Target {
         Target { uri: uri.into() }
     }
