@@ -1,0 +1,102 @@
+//! What an application reads, whatever form it gets it in.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::HeaderMap;
+use rpc_core::frame::SyncPoint;
+use rpc_core::stream::flow::{Side, Take};
+use rpc_core::stream::run::Run;
+use tonic::Status;
+
+use crate::shared::{Shared, State};
+use crate::status;
+
+/// The application's reader. When it is dropped before the end, the application has left.
+#[derive(Debug)]
+pub(crate) struct Intake {
+    shared: Arc<Shared>,
+    /// The application was told how it ended.
+    over: bool,
+}
+
+/// What the application gets.
+#[derive(Debug)]
+pub(crate) enum Next {
+    Messages(Run),
+    Point(SyncPoint),
+    /// With the answer's trailers at a client.
+    End(Option<HeaderMap>),
+    Failed(Status),
+}
+
+impl Intake {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, over: false }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The application asks for more: what it got before is used up. Not to be called after the end.
+    pub(crate) fn poll_next(&mut self, cx: &Context<'_>) -> Poll<Next> {
+        let side = self.shared.side;
+        let next = self.shared.with(|state| {
+            let before = (state.flow.receiver().kept_bytes(), state.flow.receiver().secured());
+            let take = state.flow.take();
+            if before != (state.flow.receiver().kept_bytes(), state.flow.receiver().secured()) {
+            }
+            let next = next(state, side, take);
+            if next.is_pending() {
+                state.wait_reader(cx);
+            }
+            next
+        });
+        self.over |= matches!(next, Poll::Ready(Next::End(_) | Next::Failed(_)));
+        next
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.over
+    }
+}
+
+fn next(state: &mut State, side: Side, take: Take) -> Poll<Next> {
+    match take {
+        Take::Messages(run) => Poll::Ready(Next::Messages(run)),
+        Take::Point(point) => Poll::Ready(Next::Point(point)),
+        Take::Wait => Poll::Pending,
+        //= W-23
+        Take::Failed(error) => {
+            let status = state.failure.clone().unwrap_or_else(|| status::of(&error));
+            Poll::Ready(Next::Failed(match side {
+                Side::Client => status,
+                Side::Server => status::to_reader(status),
+            }))
+        }
+        Take::End => match (side, &state.conclusion, &state.failure) {
+            (Side::Server, _, _) => Poll::Ready(Next::End(None)),
+            (Side::Client, Some(trailers), _) => Poll::Ready(Next::End(Some(trailers.clone()))),
+            (Side::Client, None, Some(status)) => Poll::Ready(Next::Failed(status.clone())),
+            // END came, and the trailers are still to come.
+            (Side::Client, None, None) => Poll::Pending,
+        },
+    }
+}
+
+impl Drop for Intake {
+    fn drop(&mut self) {
+        if self.over {
+            return;
+        }
+        self.shared.with(|state| {
+            state.flow.app_left();
+            //= S-24
+            if self.shared.side == Side::Client && state.conclusion.is_none() {
+                state.flow.cancel();
+            }
+            state.rouse_all();
+        });
+    }
+}

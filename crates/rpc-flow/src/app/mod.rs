@@ -1,0 +1,10 @@
+//! The side of a stream that faces the application: one body in, one body out, over all attempts.
+
+mod body;
+mod intake;
+mod pump;
+
+pub use body::AppBody;
+pub(crate) use intake::{Intake, Next};
+pub use pump::AppEnd;
+pub(crate) use pump::pump;

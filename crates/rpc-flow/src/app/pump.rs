@@ -1,0 +1,105 @@
+//! Reads the application's own body into the stream.
+
+use std::error::Error;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::Body;
+use rpc_core::stream::flow::Side;
+
+use crate::shared::{Shared, State};
+
+/// How the application's own body ended.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum AppEnd {
+    /// In order, with these trailers: a handler's answer.
+    Done(Option<HeaderMap>),
+    /// With an error. A client has cancelled the call for it; a server's direction ends here, and the owner
+    /// [concludes](crate::Stream::conclude) the call with the error.
+    Failed(Box<dyn Error + Send + Sync>),
+    /// Not yet: the stream is over, and nobody wants the rest.
+    Stopped,
+}
+
+/// Whether the application's body is to be polled.
+enum Gate {
+    Open,
+    Shut,
+    Stop,
+}
+
+/// Reads `body` to its end, while there is room for what it gives.
+pub(crate) async fn pump<B>(shared: &Shared, body: B) -> AppEnd
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let mut body = pin!(body);
+    let mut trailers = None;
+    poll_fn(|cx| poll_pump(shared, cx, body.as_mut(), &mut trailers)).await
+}
+
+fn poll_pump<B>(
+    shared: &Shared,
+    cx: &mut Context<'_>,
+    mut body: Pin<&mut B>,
+    trailers: &mut Option<HeaderMap>,
+) -> Poll<AppEnd>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let mut data = None;
+    loop {
+        match shared.with(|state| turn(state, shared.side, cx, data.take())) {
+            Gate::Open => {}
+            Gate::Shut => return Poll::Pending,
+            Gate::Stop => return Poll::Ready(AppEnd::Stopped),
+        }
+        match ready!(body.as_mut().poll_frame(cx)) {
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(bytes) => data = Some(bytes),
+                Err(frame) => *trailers = frame.into_trailers().ok(),
+            },
+            Some(Err(error)) => {
+                shared.with(|state| broken(state, shared.side));
+                return Poll::Ready(AppEnd::Failed(error.into()));
+            }
+            None => {
+                shared.with(|state| {
+                    state.flow.app_ended();
+                    state.rouse_outgoing();
+                });
+                return Poll::Ready(AppEnd::Done(trailers.take()));
+            }
+        }
+    }
+}
+
+/// Takes what the body gave, and says whether to ask it for more.
+//= S-11
+fn turn(state: &mut State, side: Side, cx: &Context<'_>, data: Option<Bytes>) -> Gate {
+    if let Some(bytes) = data.filter(|bytes| !bytes.is_empty()) {
+        state.flow.app_sends(bytes);
+        state.rouse_outgoing();
+    }
+    // A caller that has its answer need not send the rest.
+    if state.flow.failed().is_some() || side == Side::Client && state.conclusion.is_some() {
+        return Gate::Stop;
+    }
+    // Also where the body is asked next: it may have nothing for a long time, and the stream fail meanwhile.
+    state.wait_pump(cx);
+    if state.flow.wants_data() { Gate::Open } else { Gate::Shut }
+}
+
+fn broken(state: &mut State, side: Side) {
+    match side {
+        Side::Client => state.flow.cancel(),
+        Side::Server => state.flow.app_ended(),
+    }
+    state.rouse_outgoing();
+}

@@ -1,0 +1,223 @@
+//! What all parts of one stream share: the core under its lock, and who waits for it.
+
+use std::sync::{Mutex, PoisonError};
+use std::task::Context;
+
+use http::HeaderMap;
+use rpc_core::id::Attempt;
+use rpc_core::stream::Config;
+use rpc_core::stream::flow::{Flow, Side};
+use rpc_core::stream::position::Position;
+use rpc_core::time::Timestamp;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tonic::Status;
+
+use crate::view::View;
+use crate::wake::{Roused, Slot};
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) side: Side,
+    pub(crate) window: Position,
+    pub(crate) message_bytes_max: u32,
+    origin: Instant,
+    state: Mutex<State>,
+    views: watch::Sender<View>,
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) flow: Flow,
+    /// The newest attempt, also when its connection is lost.
+    pub(crate) line: Option<Line>,
+    /// The answer's trailers: what a server writes after END, and what a client's application gets after its end.
+    pub(crate) conclusion: Option<HeaderMap>,
+    /// What the owner says instead of the core's error.
+    pub(crate) failure: Option<Status>,
+    /// The application's reader of what came in.
+    reader: Slot,
+    /// The task that reads the application's own body.
+    pump: Slot,
+    roused: Roused,
+    version: u64,
+}
+
+/// One attempt, as far as its two bodies have to know of each other.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) attempt: Attempt,
+    /// Its outgoing body was dropped before its end.
+    pub(crate) outgoing_lost: bool,
+    /// Its outgoing body has written everything, at a server the trailers.
+    pub(crate) answered: bool,
+    /// The incoming body ended in order: a client ends its own.
+    pub(crate) closing: bool,
+    outgoing: Slot,
+    incoming: Slot,
+}
+
+impl Shared {
+    pub(crate) fn new(side: Side, config: &Config) -> Self {
+        let state = State {
+            flow: Flow::new(side, config),
+            line: None,
+            conclusion: None,
+            failure: None,
+            reader: Slot::default(),
+            pump: Slot::default(),
+            roused: Roused::default(),
+            version: 0,
+        };
+        Self {
+            side,
+            window: Position { messages: config.window_messages, bytes: config.window_bytes },
+            message_bytes_max: config.message_bytes_max,
+            origin: Instant::now(),
+            state: Mutex::new(state),
+            views: watch::Sender::new(View::default()),
+        }
+    }
+
+    /// Does something with the core, and then wakes whom it concerns.
+    ///
+    /// The lock is held for `act` only, which must not call into the application, the transport or a waker.
+    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
+        let watched = self.views.receiver_count() > 0;
+        // A panic within the core is a bug that was reported where it happened; the state has no half steps that matter
+        // more than that.
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let had_failed = state.flow.failed().is_some();
+        let result = act(&mut state);
+        if !had_failed && state.flow.failed().is_some() {
+            state.rouse_all();
+        }
+        let roused = std::mem::take(&mut state.roused);
+        let view = watched.then(|| state.view());
+        drop(state);
+        roused.wake();
+        if let Some(view) = view {
+            self.publish(view);
+        }
+        result
+    }
+
+    /// Watches from now on.
+    pub(crate) fn watch(&self) -> watch::Receiver<View> {
+        let views = self.views.subscribe();
+        self.with(|_| {});
+        views
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp::from_origin(self.origin.elapsed())
+    }
+
+    /// The point on tokio's clock; `None` for one that never comes.
+    pub(crate) fn instant(&self, at: Timestamp) -> Option<Instant> {
+        self.origin.checked_add(at.since(Timestamp::ORIGIN)).filter(|_| at != Timestamp::NEVER)
+    }
+
+    fn publish(&self, view: View) {
+        self.views.send_if_modified(|last| {
+            let news = view.version > last.version && view.differs(last);
+            if news {
+                *last = view;
+            }
+            news
+        });
+    }
+}
+
+impl State {
+    /// A new attempt takes the place of the last one, which ends.
+    pub(crate) fn begin(&mut self, attempt: Attempt) {
+        self.rouse_all();
+        self.line = Some(Line {
+            attempt,
+            outgoing_lost: false,
+            answered: false,
+            closing: false,
+            outgoing: Slot::default(),
+            incoming: Slot::default(),
+        });
+    }
+
+    /// Nobody will resume the stream. The first error counts.
+    pub(crate) fn abandon(&mut self, told: Option<Status>) {
+        if self.flow.failed().is_none() && self.failure.is_none() {
+            self.failure = told;
+        }
+        self.flow.abandon();
+        self.rouse_all();
+    }
+
+    /// That attempt, if it is the newest.
+    pub(crate) fn line(&mut self, attempt: Attempt) -> Option<&mut Line> {
+        self.line.as_mut().filter(|line| line.attempt == attempt)
+    }
+
+    pub(crate) fn wait_outgoing(&mut self, attempt: Attempt, cx: &Context<'_>) {
+        if let Some(line) = self.line.as_mut().filter(|line| line.attempt == attempt) {
+            line.outgoing.wait(cx, &mut self.roused);
+        }
+    }
+
+    pub(crate) fn wait_incoming(&mut self, attempt: Attempt, cx: &Context<'_>) {
+        if let Some(line) = self.line.as_mut().filter(|line| line.attempt == attempt) {
+            line.incoming.wait(cx, &mut self.roused);
+        }
+    }
+
+    pub(crate) fn wait_reader(&mut self, cx: &Context<'_>) {
+        self.reader.wait(cx, &mut self.roused);
+    }
+
+    pub(crate) fn wait_pump(&mut self, cx: &Context<'_>) {
+        self.pump.wait(cx, &mut self.roused);
+    }
+
+    /// There may be something to write.
+    pub(crate) fn rouse_outgoing(&mut self) {
+        if let Some(line) = &mut self.line {
+            self.roused.add(&mut line.outgoing);
+        }
+    }
+
+    /// There may be something to read for the application.
+    pub(crate) fn rouse_reader(&mut self) {
+        self.roused.add(&mut self.reader);
+    }
+
+    /// There may be room for more of the application's own.
+    pub(crate) fn rouse_pump(&mut self) {
+        self.roused.add(&mut self.pump);
+    }
+
+    pub(crate) fn rouse_all(&mut self) {
+        self.rouse_reader();
+        self.rouse_pump();
+        self.rouse_outgoing();
+        if let Some(line) = &mut self.line {
+            self.roused.add(&mut line.incoming);
+        }
+    }
+
+    fn view(&mut self) -> View {
+        self.version += 1;
+        let flow = &self.flow;
+        View {
+            progress: flow.progress(),
+            attempt: flow.current(),
+            confirmed: flow.sender().confirmed().cloned(),
+            secured: flow.receiver().secured_point().cloned(),
+            has_head: flow.head().is_some(),
+            is_received: flow.is_received(),
+            is_secured: flow.is_secured(),
+            is_concluded: self.conclusion.is_some(),
+            is_answered: self.line.as_ref().is_some_and(|line| line.answered),
+            failed: flow.failed(),
+            version: self.version,
+        }
+    }
+}

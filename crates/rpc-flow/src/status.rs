@@ -1,0 +1,66 @@
+//! How the end of a stream is told to applications and peers.
+
+use bytes::Bytes;
+use http::HeaderMap;
+use prost::Message as _;
+use rpc_core::stream::error::StreamError;
+use rpc_proto::pb::google::rpc;
+use rpc_proto::status::Refusal;
+use tonic::{Code, Status};
+
+/// The error as a status with its reason.
+pub(crate) fn of(error: &StreamError) -> Status {
+    Refusal::new(error.reason(), error.to_string()).into_status()
+}
+
+/// A status that a handler may get from the body that it reads: never CANCELLED.
+///
+/// tonic takes CANCELLED from a request's body for the end of the request, and its handler a broken upload for a whole
+/// one.
+pub(crate) fn to_reader(status: Status) -> Status {
+    if status.code() != Code::Cancelled {
+        return status;
+    }
+    let details = match rpc::Status::decode(status.details()) {
+        Ok(details) if !status.details().is_empty() => {
+            rpc::Status { code: Code::Aborted as i32, ..details }.encode_to_vec().into()
+        }
+        Ok(_) | Err(_) => Bytes::copy_from_slice(status.details()),
+    };
+    let message = status.message().to_owned();
+    Status::with_details_and_metadata(Code::Aborted, message, details, status.metadata().clone())
+}
+
+/// The status as the trailers of a response.
+pub(crate) fn to_trailers(status: &Status) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    if status.add_header(&mut trailers).is_err() {
+        // A message that is no header value even when it is percent-encoded does not exist; the code always fits.
+        trailers.insert("grpc-status", (status.code() as i32).into());
+    }
+    trailers
+}
+
+#[cfg(test)]
+mod tests {
+    use rpc_core::error::Reason;
+    use rpc_proto::status::Details;
+
+    use super::*;
+
+    #[test]
+    fn a_cancelled_upload_is_aborted_to_its_reader_and_keeps_its_reason() {
+        let status = to_reader(of(&StreamError::Cancelled));
+        assert_eq!(status.code(), Code::Aborted);
+        assert_eq!(Details::of(&status).reason, Some(Reason::CallCancelled));
+        let told = to_reader(Status::cancelled("by hand"));
+        assert_eq!((told.code(), told.message()), (Code::Aborted, "by hand"));
+    }
+
+    #[test]
+    fn a_status_makes_the_way_through_trailers() {
+        let status = Status::from_header_map(&to_trailers(&of(&StreamError::Cancelled))).unwrap();
+        assert_eq!(status.code(), Code::Cancelled);
+        assert_eq!(Details::of(&status).reason, Some(Reason::CallCancelled));
+    }
+}

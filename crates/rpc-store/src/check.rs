@@ -1,0 +1,66 @@
+//! Verification of a store that nobody uses.
+
+use std::path::Path;
+
+use crate::encode::StoreId;
+use crate::error::OpenError;
+use crate::layout::Directory;
+use crate::open;
+
+/// What a check found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// Which store it is.
+    pub id: StoreId,
+    /// Sessions that live.
+    pub sessions_live: u64,
+    /// Sessions that have ended and are remembered.
+    pub sessions_ended: u64,
+    /// Session numbers handed out or reserved since the store was made.
+    pub numbers_given: u64,
+    /// Commits since the store was made.
+    pub commits: u64,
+    /// Bytes that its files take.
+    pub bytes_on_disk: u64,
+    /// Records that are not what was written. Not 0: [`EmbeddedStore::open`](crate::EmbeddedStore::open) refuses.
+    pub damaged: u64,
+    /// Where: the first hundred of them, in words.
+    pub damage: Vec<String>,
+}
+
+impl Report {
+    /// Whether the store can be opened.
+    pub fn is_sound(&self) -> bool {
+        self.damaged == 0
+    }
+}
+
+/// Reads everything in the store at `path` and verifies it, as opening does, and goes on after the first damaged record.
+///
+/// Like opening, it cuts off a commit that a crash left half in the journal; records stay as they are.
+///
+/// # Errors
+///
+/// There is no store, it is in use, or it is damaged so that its records cannot be reached.
+pub fn check(path: impl AsRef<Path>) -> Result<Report, OpenError> {
+    let path = path.as_ref();
+    let not_a_store = || OpenError::NotAStore { path: path.to_owned() };
+    if !path.join("store").is_dir() {
+        // Not even a lock file is left behind in what is no store.
+        return Err(not_a_store());
+    }
+    let directory = Directory::lock(path)?;
+    let files = directory.store()?.ok_or_else(not_a_store)?;
+    let recovered = open::recover(&files)?;
+    Ok(Report {
+        id: recovered.id,
+        sessions_live: recovered.found.live,
+        sessions_ended: recovered.found.ended,
+        numbers_given: recovered.numbers_given,
+        commits: recovered.commits,
+        bytes_on_disk: files.bytes_on_disk(),
+        damaged: recovered.found.damaged,
+        damage: recovered.found.damage,
+    })
+}

@@ -1,0 +1,129 @@
+//! Bytes of the store: what each key and each value looks like. Drawn in `docs/storage.md`.
+//!
+//! A value is a frame around a body. The frame's checksum covers the key too, so that a record under another's key is
+//! not taken for that one's. Decoding answers an error on any bytes that were not written as they are; it never
+//! panics and never allocates more than the bytes it was given.
+
+mod cursor;
+mod session;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use session::{decode_session, encode_ended, encode_live};
+pub use state::StoreId;
+pub(crate) use state::{Header, decode_counter, decode_header, encode_counter, encode_header};
+
+use rpc_core::id::SessionId;
+
+/// The format that this version writes, and the only one it reads.
+pub(crate) const FORMAT_VERSION: u8 = 1;
+
+/// Largest body of a record. A session with the longest names and lists that the server's own bounds allow stays far
+/// below; a write over it is refused.
+pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// Version, kind and length.
+const HEAD_BYTES: usize = 6;
+const CHECKSUM_BYTES: usize = 4;
+
+/// Largest value: a frame around the largest body.
+pub(crate) const VALUE_BYTES_MAX: usize = HEAD_BYTES + BODY_BYTES_MAX + CHECKSUM_BYTES;
+
+/// The store's own keys begin with 0, sessions with 1: what comes later gets a number of its own.
+pub(crate) const HEADER_KEY: &[u8] = b"\0header";
+pub(crate) const NUMBERS_KEY: &[u8] = b"\0numbers";
+pub(crate) const COMMITS_KEY: &[u8] = b"\0commits";
+const SESSION_TABLE: u8 = 1;
+
+/// The key of a session. The number is big-endian, unlike everything else: keys are ordered by their bytes.
+pub(crate) fn session_key(session: SessionId) -> [u8; 9] {
+    let mut key = [SESSION_TABLE; 9];
+    key[1..].copy_from_slice(&session.value().to_be_bytes());
+    key
+}
+
+/// The session that a key names; `None`: the key is no session's.
+pub(crate) fn session_of(key: &[u8]) -> Option<SessionId> {
+    let (&SESSION_TABLE, number) = key.split_first()? else { return None };
+    SessionId::new(u64::from_be_bytes(number.try_into().ok()?))
+}
+
+/// What a body is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    Header = 1,
+    Counter = 2,
+    Live = 16,
+    Ended = 17,
+}
+
+impl Kind {
+    fn from_number(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Header),
+            2 => Some(Self::Counter),
+            16 => Some(Self::Live),
+            17 => Some(Self::Ended),
+            _ => None,
+        }
+    }
+}
+
+/// Why bytes are no record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum DecodeError {
+    #[error("format version {0}, this program reads {FORMAT_VERSION}")]
+    Version(u8),
+    #[error("the length does not fit")]
+    Length,
+    #[error("the checksum does not fit")]
+    Checksum,
+    #[error("unknown kind of record {0}")]
+    Kind(u8),
+    #[error("the field {0} is not what this version writes")]
+    Field(&'static str),
+}
+
+/// Why a record is not written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum EncodeError {
+    #[error("{field} has {size} bytes or items, {max} is the most")]
+    TooLong { field: &'static str, size: usize, max: usize },
+}
+
+/// Puts the frame around a body.
+fn seal(key: &[u8], kind: Kind, body: &[u8]) -> Result<Vec<u8>, EncodeError> {
+    let too_long = EncodeError::TooLong { field: "record", size: body.len(), max: BODY_BYTES_MAX };
+    let length = u32::try_from(body.len()).ok().filter(|_| body.len() <= BODY_BYTES_MAX).ok_or(too_long)?;
+    let mut value = Vec::with_capacity(HEAD_BYTES + body.len() + CHECKSUM_BYTES);
+    value.extend([FORMAT_VERSION, kind as u8]);
+    value.extend(length.to_le_bytes());
+    value.extend(body);
+    value.extend(checksum(key, &value).to_le_bytes());
+    Ok(value)
+}
+
+/// Takes the frame off and says what is inside.
+fn open<'a>(key: &[u8], value: &'a [u8]) -> Result<(Kind, &'a [u8]), DecodeError> {
+    match value.first() {
+        Some(&FORMAT_VERSION) => {}
+        Some(&other) => return Err(DecodeError::Version(other)),
+        None => return Err(DecodeError::Length),
+    }
+    let (framed, sum) = value.split_last_chunk::<CHECKSUM_BYTES>().ok_or(DecodeError::Length)?;
+    let (head, body) = framed.split_first_chunk::<HEAD_BYTES>().ok_or(DecodeError::Length)?;
+    let [_, kind, length @ ..] = *head;
+    if usize::try_from(u32::from_le_bytes(length)) != Ok(body.len()) || body.len() > BODY_BYTES_MAX {
+        return Err(DecodeError::Length);
+    }
+    if checksum(key, framed) != u32::from_le_bytes(*sum) {
+        return Err(DecodeError::Checksum);
+    }
+    Ok((Kind::from_number(kind).ok_or(DecodeError::Kind(kind))?, body))
+}
+
+fn checksum(key: &[u8], framed: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(key), framed)
+}

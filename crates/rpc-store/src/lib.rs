@@ -1,0 +1,61 @@
+//! The embedded store: sessions survive a crash of the server, with nothing to install.
+//!
+//! [`EmbeddedStore`] is a directory. It implements [`rpc_core::store::Store`] and knows nothing else of sessions, of
+//! gRPC or of tokio; its calls block for as long as the medium takes. Give it to a server, and one thread of that
+//! server commits for all sessions: many writes, one sync.
+//!
+//! ```
+//! use rpc_core::store::{Durability, Store};
+//! use rpc_store::EmbeddedStore;
+//!
+//! # let directory = std::env::temp_dir().join(format!("rpc-store-doc-{}", std::process::id()));
+//! let store = EmbeddedStore::open(&directory)?;
+//! assert_eq!(store.durability(), Durability::Durable);
+//! let numbers = store.reserve_numbers(1_000.try_into()?)?;
+//! drop(store);
+//!
+//! let store = EmbeddedStore::open(&directory)?;
+//! assert!(store.reserve_numbers(1.try_into()?)?.start >= numbers.end);
+//! # drop(store);
+//! # std::fs::remove_dir_all(&directory)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What it promises
+//!
+//! - A commit returns after `fdatasync` has returned, and all of its writes are made or none. Numbers are handed out
+//!   after the reservation is durable.
+//! - What was acknowledged is there after a crash of process or machine. Where it is not, or not as it was written,
+//!   opening fails and says where: damage is never read as data.
+//! - After the first failed write the store stays closed for writing until it is opened again. Reads go on.
+//! - One process has the directory at a time.
+//!
+//! Formats, the order of steps, and what is *not* promised are in `docs/storage.md`.
+//!
+//! # For operators
+//!
+//! [`check`] verifies a store that no process uses, [`EmbeddedStore::backup`] copies one in use,
+//! [`EmbeddedStore::statistics`] counts.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod backup;
+mod check;
+mod encode;
+mod engine;
+mod error;
+mod journal;
+mod layout;
+mod open;
+mod stats;
+mod store;
+#[cfg(test)]
+#[path = "../tests/it/support.rs"]
+mod support;
+mod witness;
+
+pub use backup::BackupError;
+pub use check::{Report, check};
+pub use encode::StoreId;
+pub use error::OpenError;
+pub use stats::{Activity, BATCH_CLASSES, Statistics};
+pub use store::EmbeddedStore;
