@@ -16,9 +16,10 @@ pub struct Range<T> {
 }
 
 impl<T: Ord + Copy> Range<T> {
-    /// What a proposal gets: itself where it lies within the range, the nearer end where it does not.
+    /// What a proposal gets: itself where it lies within the range, the nearer end where it does not. The default is
+    /// held to the range too, and a maximum below the minimum wins, so that whoever lowers it alone has what he wants.
     pub fn clamp(&self, proposed: Option<T>) -> T {
-        proposed.map_or(self.default, |value| value.clamp(self.min, self.max))
+        proposed.unwrap_or(self.default).max(self.min).min(self.max)
     }
 }
 
@@ -49,7 +50,13 @@ impl Default for Terms {
     fn default() -> Self {
         Self {
             versions: &[1],
-            units: Units::from_iter([Unit::ExactlyOnce, Unit::Duplex, Unit::NegotiatedRelease]),
+            units: Units::from_iter([
+                Unit::ExactlyOnce,
+                Unit::Resume,
+                Unit::Duplex,
+                Unit::MinorSynchronize,
+                Unit::NegotiatedRelease,
+            ]),
             lease: Range {
                 min: Duration::from_secs(1),
                 default: Duration::from_secs(30),
@@ -100,5 +107,22 @@ impl Default for Limits {
             },
             numbers_reserved: 1_000,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A maximum that was lowered below the default did not hold for those who proposed nothing, and one below the
+    /// minimum ended the first opening with a panic.
+    //= test O-8
+    #[test]
+    fn nothing_is_granted_above_the_maximum() {
+        let lowered = Range { min: 1, default: 64, max: 16 };
+        assert_eq!(lowered.clamp(None), 16);
+        assert_eq!(lowered.clamp(Some(32)), 16);
+        assert_eq!(Range { min: 8, default: 64, max: 4 }.clamp(Some(6)), 4);
+        assert_eq!(Range { min: 8, default: 1, max: 16 }.clamp(None), 8);
     }
 }

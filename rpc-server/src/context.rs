@@ -78,6 +78,11 @@ impl fmt::Debug for SessionContext {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadline(pub Instant);
 
+/// When the [`Identity`] of a request was found: the time its token has left counts from here, not from the moment in
+/// which the rest of the request came.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Authenticated(pub(crate) Instant);
+
 /// The policy of the call's method, in the extensions of its request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Policy(pub(crate) &'static MethodPolicy);
@@ -106,6 +111,11 @@ impl From<ContextMissing> for Status {
 /// Marks a request that came through the session layer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Seen;
+
+/// Marks a request of the session service: it takes no place among the calls, or a full server could neither be renewed
+/// nor released.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Upkeep;
 
 /// What the session layers know of a request.
 pub trait SessionExt {

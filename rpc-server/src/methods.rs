@@ -162,9 +162,7 @@ fn unkept(method: &MethodPolicy, durability: Durability) -> Option<&'static str>
 }
 
 fn later(method: &MethodPolicy) -> Option<&'static str> {
-    if method.checkpoint.is_some() {
-        Some("has a checkpoint, and this version does not resume streams yet")
-    } else if method.exclusive.is_some() {
+    if method.exclusive.is_some() {
         Some("is in an exclusive class, and this version does not keep classes apart yet")
     } else if method.half_duplex {
         Some("is half duplex, and this version does not pass turns yet")
@@ -180,9 +178,7 @@ pub(crate) fn may_stop(method: &MethodPolicy) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use rpc_core::policy::{Checkpoint, MethodKind, Secure};
+    use rpc_core::policy::MethodKind;
 
     use super::*;
 
@@ -242,16 +238,9 @@ mod tests {
         let memory = MethodPolicy { delivery: Delivery::AtMostOnce, ..PLAIN };
         assert_eq!(unkept(&PLAIN, Durability::Volatile), None);
         assert_eq!(unkept(&memory, Durability::Volatile), None);
-        let checkpoint = Checkpoint {
-            every_messages: Some(40),
-            every_bytes: None,
-            every: Some(Duration::from_secs(1)),
-            secure: Secure::Automatic,
-        };
         for method in [
             MethodPolicy { record: Record::Durable, ..memory },
             MethodPolicy { delivery: Delivery::ExactlyOnce, record: Record::Durable, ..PLAIN },
-            MethodPolicy { checkpoint: Some(checkpoint), ..PLAIN },
             MethodPolicy { exclusive: Some("bulk"), ..PLAIN },
             MethodPolicy { half_duplex: true, ..PLAIN },
         ] {

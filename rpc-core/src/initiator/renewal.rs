@@ -17,6 +17,10 @@ const RETRY_MIN: Duration = Duration::from_millis(200);
 /// two thirds of a lease.
 const RETRY_MAX: Duration = Duration::from_secs(10);
 
+/// Shortest time between two renewals, whatever lease an acceptor states: a lease of a nanosecond must not keep this
+/// program busy.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+
 /// What a renewal is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
@@ -99,7 +103,7 @@ impl Renewal {
 
     /// A renewal failed at `now`: the next one waits.
     pub fn failed(&mut self, now: Timestamp) {
-        let longest = RETRY_MAX.min(self.lease / 6);
+        let longest = RETRY_MAX.min(self.lease / 6).max(PAUSE_MIN);
         let wait = RETRY_MIN.saturating_mul(1 << self.failures.min(16)).min(longest);
         self.failures = self.failures.saturating_add(1);
         self.not_before = now + wait;
@@ -109,7 +113,7 @@ impl Renewal {
     //= L-9
     //= L-12
     pub fn next(&self) -> (Timestamp, Action) {
-        let lease = self.heard + self.lease / 3;
+        let lease = self.heard + (self.lease / 3).max(PAUSE_MIN);
         let (due, action) = match self.authority_due {
             Some(authority) if authority <= lease => (authority, self.authority_action()),
             Some(_) | None => (lease, Action::Lease),
@@ -221,6 +225,18 @@ mod tests {
         assert_eq!(renewal.next(), (at(30.0), Action::Lease));
         renewal.authority_ended(at(12.0));
         assert_eq!(renewal.due(at(12.0)), Some(ROTATE));
+    }
+
+    #[test]
+    fn a_lease_of_next_to_nothing_does_not_keep_the_program_busy() {
+        let mut renewal = Renewal::new(at(0.0), Duration::from_nanos(1), None, Rotation::Never);
+        assert_eq!(renewal.next(), (at(0.05), Action::Lease));
+        for _ in 0..9 {
+            renewal.failed(at(1.0));
+            assert_eq!(renewal.next(), (at(1.05), Action::Lease));
+        }
+        renewal.lease_renewed(at(2.0), Duration::from_nanos(1));
+        assert_eq!(renewal.next(), (at(2.05), Action::Lease));
     }
 
     #[test]

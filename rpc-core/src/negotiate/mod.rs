@@ -279,11 +279,11 @@ mod tests {
     //= test O-26
     fn required_units_are_on_or_the_opening_is_refused() {
         let refusal = ask(|offer| {
-            offer.units = offer.units.with(Unit::Resume);
-            offer.required = Units::KERNEL.with(Unit::Resume);
+            offer.units = offer.units.with(Unit::Durable);
+            offer.required = Units::KERNEL.with(Unit::Durable);
         })
         .unwrap_err();
-        assert_eq!(refusal, Refusal::Unit(Unit::Resume));
+        assert_eq!(refusal, Refusal::Unit(Unit::Durable));
         let refusal = ask(|offer| offer.required = Units::KERNEL.with(Unit::Digest)).unwrap_err();
         assert_eq!(refusal, Refusal::RequiredNotWanted(Unit::Digest));
         let refusal = ask(|offer| {

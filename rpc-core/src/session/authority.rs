@@ -63,7 +63,7 @@ impl Session {
         authority: Option<(&Principal, Authority)>,
         request: RequestId,
     ) -> Result<(), RenewError> {
-        self.alive()?;
+        self.alive(now)?;
         if authority.as_ref().is_some_and(|(principal, _)| **principal != self.principal) {
             //= A-11
             return Err(RenewError::PrincipalMismatch);

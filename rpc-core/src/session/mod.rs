@@ -133,8 +133,8 @@ impl Session {
         ticket: TicketHash,
         request: RequestId,
     ) -> Result<(), SessionUnknown> {
-        self.alive()?;
-        self.lease.traffic(now);
+        self.alive(now)?;
+        self.traffic(now);
         self.tickets.issue(ticket);
         let record = self.update();
         self.outbox.after(record, Effect::Answer { request, answer: Answer::Opened { existing: true } });
@@ -143,8 +143,8 @@ impl Session {
 
     /// Whether this ticket proves ownership of the session. Changes nothing: whoever refuses the request for another
     /// reason leaves the session as it was (and [`present`](Self::present)s nothing).
-    pub fn is_owned_by(&self, ticket: &TicketHash) -> bool {
-        self.alive().is_ok() && self.tickets.know(ticket)
+    pub fn is_owned_by(&self, now: Timestamp, ticket: &TicketHash) -> bool {
+        self.alive(now).is_ok() && self.tickets.know(ticket)
     }
 
     /// A request that names this session came, with this ticket, on this connection. Counts as traffic.
@@ -160,7 +160,7 @@ impl Session {
         ticket: &TicketHash,
         connection: Option<ConnectionId>,
     ) -> Result<bool, SessionUnknown> {
-        self.alive()?;
+        self.alive(now)?;
         match self.tickets.present(ticket) {
             None => return Err(SessionUnknown),
             Some(Presented::Current) => {}
@@ -203,7 +203,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// See [`AdmitError`]; the retry of a call that ran is answered while the session is being released too.
+    /// See [`AdmitError`]; the retry of a call that was admitted is answered whatever the state of the session.
     pub fn admit(&mut self, admit: Admit) -> Result<Admission, AdmitError> {
         if !self.agreement.units.contains(Unit::ExactlyOnce) {
             //= C-57
@@ -211,10 +211,8 @@ impl Session {
             return Err(AdmitError::UnitOff);
         }
         let call = admit.attempt.call;
-        //= L-2
-        //= L-18
-        if self.state == State::Releasing && self.is_new(call) {
-            return Err(AdmitError::Releasing);
+        if self.is_new(call) {
+            self.takes_new_calls()?;
         }
         self.slots.admit(self.epoch, admit)
     }
@@ -268,11 +266,17 @@ impl Session {
     /// The store did not keep `record`. What rests on it is answered with the failure.
     //= I7
     pub fn store_failed(&mut self, record: RecordId, error: &WriteError) {
-        for effect in self.outbox.failed(record) {
+        let lost = self.outbox.failed(record);
+        // The end comes before the answers: who was told that nothing was opened finds nothing the next time.
+        self.end_for(error);
+        for effect in lost {
             if let Effect::Answer { request, .. } = effect {
                 self.outbox.at_once(Effect::Answer { request, answer: Answer::Failed(error.reason()) });
             }
         }
+    }
+
+    fn end_for(&mut self, error: &WriteError) {
         let event = match error {
             _ if self.state == State::Opening => Event::NeverOpened,
             WriteError::Fenced { .. } => Event::Fenced,
@@ -353,10 +357,30 @@ impl Session {
         Some(Tombstone { principal: self.principal.clone(), nonce: self.nonce, end: self.state.end()? })
     }
 
-    fn alive(&self) -> Result<(), SessionUnknown> {
+    /// The state is asked again here, since a request is read after its ticket was checked, and that may take long.
+    //= L-2
+    //= L-18
+    //= I8
+    fn takes_new_calls(&self) -> Result<(), AdmitError> {
         match self.state {
-            State::Opening | State::Connected | State::Lingering | State::Releasing => Ok(()),
-            State::Ended(_) => Err(SessionUnknown),
+            State::Connected => Ok(()),
+            State::Releasing => Err(AdmitError::Releasing),
+            State::Lingering => Err(AdmitError::Lingering),
+            State::Opening | State::Ended(_) => Err(AdmitError::Ended),
+        }
+    }
+
+    /// Whoever calls `wake` may be late. A session whose time is over has ended, whether or not it was told.
+    fn alive(&self, now: Timestamp) -> Result<(), SessionUnknown> {
+        match self.state {
+            State::Opening | State::Connected | State::Lingering | State::Releasing
+                if now < self.lease.deadline(self.state) =>
+            {
+                Ok(())
+            }
+            State::Opening | State::Connected | State::Lingering | State::Releasing | State::Ended(_) => {
+                Err(SessionUnknown)
+            }
         }
     }
 

@@ -122,6 +122,12 @@ pub enum AdmitError {
     /// The session takes no new calls.
     #[error("the session is being released")]
     Releasing,
+    /// No connection carries the session any more, the one that the call came on included.
+    #[error("the connection of the call was lost")]
+    Lingering,
+    /// The session ended while the call was on its way.
+    #[error("the session has ended")]
+    Ended,
     /// The session was opened without the unit of protected calls.
     #[error("the session was opened without the unit exactly-once")]
     UnitOff,
@@ -138,6 +144,8 @@ impl AdmitError {
             Self::Fenced { .. } => Reason::AttemptFenced,
             Self::Settled(_) => Reason::CallSettled,
             Self::Releasing => Reason::SessionReleasing,
+            Self::Lingering => Reason::TransportLost,
+            Self::Ended => Reason::SessionEnded,
             Self::UnitOff => Reason::UnitUnsupported,
         }
     }
@@ -156,6 +164,8 @@ impl AdmitError {
             | Self::Misordered { .. }
             | Self::FalseRetry(_)
             | Self::Releasing
+            | Self::Lingering
+            | Self::Ended
             | Self::UnitOff => refused_before_admission(attempt),
         }
     }

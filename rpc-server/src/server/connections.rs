@@ -53,14 +53,23 @@ impl Serving {
                 health.set_service_status(*service, ServingStatus::NotServing).await;
             }
         };
-        // Setting a status waits for a lock that is held for moments; without a runtime nobody asks for health either.
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            self.sessions.orphans().spawn_on(tell, &runtime);
+        // Setting a status waits for a lock that is held for moments, so a thread without a runtime may wait itself.
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(self.sessions.orphans().spawn_on(tell, &runtime)),
+            Err(_) => block_on(tell),
         }
     }
 
     pub(super) fn reap(&self) -> impl Future<Output = ()> + use<> {
         Arc::clone(&self.sessions).reap()
+    }
+}
+
+/// Runs `future`, which needs no runtime, on this thread.
+fn block_on(future: impl Future<Output = ()>) {
+    match tokio::runtime::Builder::new_current_thread().build() {
+        Ok(runtime) => runtime.block_on(future),
+        Err(error) => tracing::warn!(%error, "health does not say that the server is draining"),
     }
 }
 

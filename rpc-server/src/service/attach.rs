@@ -56,21 +56,24 @@ pub(super) struct Attachments {
     count: Arc<AtomicU64>,
 }
 
-type Place = (SessionId, Option<ConnectionId>);
+type Place = (SessionId, ConnectionId);
 
 /// One place taken, until it is dropped or taken by a newer stream.
 struct Attachment {
     all: Attachments,
-    place: Place,
+    /// `None` on a server that is not ours: nobody knows the connection there, and streams on two of them must not
+    /// end each other.
+    place: Option<Place>,
     number: u64,
     superseded: CancellationToken,
 }
 
 impl Attachments {
     //= L-28
-    fn take(&self, place: Place) -> Attachment {
+    fn take(&self, place: Option<Place>) -> Attachment {
         let (number, superseded) = (self.count.fetch_add(1, Ordering::Relaxed), CancellationToken::new());
-        if let Some((_, older)) = self.places.insert(place, (number, superseded.clone())) {
+        let older = place.and_then(|place| self.places.insert(place, (number, superseded.clone())));
+        if let Some((_, older)) = older {
             older.cancel();
         }
         Attachment { all: self.clone(), place, number, superseded }
@@ -84,7 +87,7 @@ impl Attachments {
         requests: Streaming<AttachRequest>,
     ) -> Notices {
         let (notices, queue) = mpsc::channel(QUEUE);
-        let attachment = self.take((live.id(), connection.map(ConnectionInfo::id)));
+        let attachment = self.take(connection.map(|connection| (live.id(), connection.id())));
         let handle = connection.map(ConnectionInfo::handle);
         let attached = Attached { live, attachment, notices, keepalives: 0 };
         Notices { queue, work: Some(Box::pin(attached.run(handle, requests))) }
@@ -93,7 +96,9 @@ impl Attachments {
 
 impl Drop for Attachment {
     fn drop(&mut self) {
-        self.all.places.remove_if(&self.place, |_, (number, _)| *number == self.number);
+        if let Some(place) = self.place {
+            self.all.places.remove_if(&place, |_, (number, _)| *number == self.number);
+        }
     }
 }
 

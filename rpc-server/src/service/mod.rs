@@ -20,8 +20,8 @@ use rpc_proto::pb::session::v1::{
 use rpc_proto::status::Refusal;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::auth::Identity;
-use crate::context::{SessionContext, SessionExt};
+use crate::auth::{Expiry, Identity};
+use crate::context::{Authenticated, SessionContext, SessionExt};
 use crate::layers::session::session_unknown;
 use crate::methods::Methods;
 use crate::net::ConnectionInfo;
@@ -43,11 +43,15 @@ impl Service {
         Self { sessions, methods, attachments: attach::Attachments::default() }
     }
 
-    fn authority(&self, identity: &Identity) -> Authority {
+    //= A-14
+    fn authority<T>(&self, identity: &Identity, request: &Request<T>) -> Authority {
         let expiry = identity.expiry();
+        let since =
+            request.extensions().get::<Authenticated>().map_or(Duration::ZERO, |found| found.0.elapsed());
+        let left = |expiry: Expiry| self.sessions.clock().now() + expiry.remaining.saturating_sub(since);
         let unix = expiry.and_then(|expiry| expiry.at.duration_since(std::time::UNIX_EPOCH).ok());
         Authority {
-            until: expiry.map_or(Timestamp::NEVER, |expiry| self.sessions.clock().now() + expiry.remaining),
+            until: expiry.map_or(Timestamp::NEVER, left),
             unix_s: unix.map(|unix| unix.as_secs()),
             scopes: identity.scopes().iter().map(Box::from).collect(),
         }
@@ -72,6 +76,7 @@ impl SessionService for Service {
         if self.sessions.is_draining() {
             return Err(Refusal::new(Reason::Draining, "the server is draining; call another").into());
         }
+        let authority = self.authority(&identity, &request);
         let (nonce, offer) = offer::parse(request.into_inner())?;
         let offered = self.methods.offered(|scopes| identity.scopes().contains_all(scopes));
         let agreement = negotiate::answer(&offer, self.sessions.terms(), &offered).map_err(|refusal| {
@@ -80,7 +85,6 @@ impl SessionService for Service {
                 .limits(wire::limits(self.sessions.terms()))
                 .into_status()
         })?;
-        let authority = self.authority(&identity);
         let opened = self.sessions.open(identity.principal().clone(), nonce, agreement, authority).await;
         let opened = opened.map_err(|error| open_refusal(&error))?;
         let authority = self.authority_left(&opened.live);
@@ -93,7 +97,8 @@ impl SessionService for Service {
     async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
         let live = session_of(&request)?;
         let identity = request.extensions().get::<Identity>().cloned();
-        let authority = identity.as_ref().map(|identity| (identity.principal(), self.authority(identity)));
+        let authority =
+            identity.as_ref().map(|identity| (identity.principal(), self.authority(identity, &request)));
         let ticket = match request.get_ref().rotate_ticket {
             true => Some(self.sessions.make_ticket().map_err(|error| open_refusal(&error.into()))?),
             false => None,

@@ -12,9 +12,11 @@ use rpc_proto::status::Refusal;
 
 use crate::layers::admission::recorded::describe;
 
+/// The longest duration that protobuf has, in seconds.
+const LONGEST_S: i64 = 315_576_000_000;
+
 /// A duration as a message. One that does not fit is as good as endless, and is sent as the longest that protobuf has.
 pub(super) fn duration(duration: Duration) -> prost_types::Duration {
-    const LONGEST_S: i64 = 315_576_000_000;
     prost_types::Duration::try_from(duration)
         .ok()
         .filter(|duration| duration.seconds < LONGEST_S)
@@ -29,7 +31,7 @@ pub(super) fn optional_duration(
 ) -> Result<Option<Duration>, Refusal> {
     let Some(duration) = duration else { return Ok(None) };
     let invalid = || Refusal::new(Reason::FieldInvalid, format!("{field} is not a duration from 0"));
-    if duration.seconds < 0 || !(0..1_000_000_000).contains(&duration.nanos) {
+    if !(0..=LONGEST_S).contains(&duration.seconds) || !(0..1_000_000_000).contains(&duration.nanos) {
         return Err(invalid());
     }
     Duration::try_from(duration).map(Some).map_err(|_| invalid())
@@ -101,7 +103,9 @@ mod tests {
             |seconds, nanos| optional_duration("lease", Some(prost_types::Duration { seconds, nanos }));
         assert_eq!(parse(1, 500_000_000).unwrap(), Some(Duration::from_millis(1_500)));
         assert_eq!(parse(0, 0).unwrap(), Some(Duration::ZERO));
-        for (seconds, nanos) in [(-1, 0), (0, -1), (1, -1), (0, 1_000_000_000), (i64::MIN, i32::MIN)] {
+        for (seconds, nanos) in
+            [(-1, 0), (0, -1), (1, -1), (0, 1_000_000_000), (i64::MIN, i32::MIN), (LONGEST_S + 1, 0)]
+        {
             assert!(parse(seconds, nanos).is_err(), "{seconds} {nanos}");
         }
         assert!(optional_duration("lease", None).unwrap().is_none());

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::thread;
 
@@ -124,7 +125,7 @@ fn run(store: &dyn Store, mut queue: mpsc::Receiver<Job>) {
                 }
                 Job::Reserve { count, answer } => {
                     // Nobody waits any more for an opening that was given up; the numbers are skipped.
-                    let _ = answer.send(store.reserve_numbers(count));
+                    let _ = answer.send(guarded(|| store.reserve_numbers(count)));
                 }
             }
         }
@@ -134,9 +135,14 @@ fn run(store: &dyn Store, mut queue: mpsc::Receiver<Job>) {
     }
 }
 
+/// A store that panics is a store that failed: whoever waits is told, and the thread goes on telling it.
 fn commit(store: &dyn Store, batch: &[Write]) -> Result<Vec<Result<(), WriteError>>, StoreError> {
-    let answers = store.commit(batch)?;
+    let answers = guarded(|| store.commit(batch))?;
     if answers.len() == batch.len() { Ok(answers) } else { Err(answered_short()) }
+}
+
+fn guarded<T>(ask: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(ask)).unwrap_or_else(|_| Err(StoreError::Closed("it panicked".into())))
 }
 
 fn answer(waiting: Vec<(Weak<Live>, RecordId)>, answers: Result<Vec<Result<(), WriteError>>, StoreError>) {

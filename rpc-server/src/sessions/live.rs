@@ -8,14 +8,16 @@ use rpc_core::id::{CallId, SessionId};
 use rpc_core::negotiate::Agreement;
 use rpc_core::principal::Principal;
 use rpc_core::record::{Reply, Write};
-use rpc_core::session::{Answer, Effect, Event, RecordId, RequestId, Session, Step};
+use rpc_core::session::{Admission, Answer, Effect, Event, RecordId, RequestId, Session, Step};
 use rpc_core::store::WriteError;
 use rpc_core::time::Timestamp;
+use rpc_flow::Stream;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Sessions;
 use super::committer::Submitted;
+use super::streams::Streams;
 
 /// A session of this server.
 pub(crate) struct Live {
@@ -37,8 +39,21 @@ struct Core {
     stoppable: Vec<(CallId, CancellationToken)>,
     /// Running calls that later attempts wait for.
     awaited: Vec<(CallId, watch::Sender<Option<Reply>>)>,
+    streams: Streams,
     /// When the registry will look at this session.
     scheduled: Timestamp,
+}
+
+impl Core {
+    /// What stops the handler of `call`. It is there until the call has finished.
+    fn stop_of(&mut self, call: CallId) -> CancellationToken {
+        if let Some((_, token)) = self.stoppable.iter().find(|(running, _)| *running == call) {
+            return token.clone();
+        }
+        let token = CancellationToken::new();
+        self.stoppable.push((call, token.clone()));
+        token
+    }
 }
 
 impl Live {
@@ -55,6 +70,7 @@ impl Live {
                 waiting: BTreeMap::from([(opening.request, opening.answer)]),
                 stoppable: Vec::new(),
                 awaited: Vec::new(),
+                streams: Streams::default(),
                 scheduled: Timestamp::NEVER,
             }),
             moved: Notify::new(),
@@ -119,11 +135,41 @@ impl Live {
         Ok(answered.await.unwrap_or(Answer::Failed(Reason::SessionEnded)))
     }
 
+    /// Judges a protected call, like [`Session::admit`]. After `Run` the slot's last stream is forgotten.
+    pub(crate) fn admit<E>(
+        self: &Arc<Self>,
+        call: CallId,
+        judge: impl FnOnce(&mut Session) -> Result<Admission, E>,
+    ) -> Result<Admission, E> {
+        self.with_core(|core, _| {
+            let admission = judge(&mut core.session)?;
+            if admission == Admission::Run {
+                core.streams.forget(call.slot);
+            }
+            Ok(admission)
+        })
+    }
+
+    /// Judges an attempt of a call that streams, and finds its stream: a new one after `Run`, the one that there is
+    /// otherwise, whether its handler runs or has ended.
+    pub(crate) fn admit_stream<E>(
+        self: &Arc<Self>,
+        call: CallId,
+        new: impl FnOnce() -> Stream,
+        judge: impl FnOnce(&mut Session) -> Result<Admission, E>,
+    ) -> Result<(Admission, Option<Stream>), E> {
+        self.with_core(|core, _| {
+            let admission = judge(&mut core.session)?;
+            if admission == Admission::Run {
+                core.streams.begin(call, new());
+            }
+            Ok((admission, core.streams.find(call)))
+        })
+    }
+
     /// Remembers how to stop the handler of a call whose policy lets cancellation stop it.
     pub(crate) fn stoppable(&self, call: CallId) -> CancellationToken {
-        let token = CancellationToken::new();
-        self.lock().stoppable.push((call, token.clone()));
-        token
+        self.lock().stop_of(call)
     }
 
     /// What those who wait for `call` will be told, whole, whatever its slot keeps of it; `None` if it no longer runs.
@@ -199,9 +245,8 @@ impl Live {
                 }
             }
             Effect::Stop(call) => {
-                for (_, token) in core.stoppable.iter().filter(|(running, _)| *running == call) {
-                    token.cancel();
-                }
+                // It may come before the handler has asked for its token, and is kept for it then.
+                core.stop_of(call).cancel();
             }
             Effect::Event(event) => {
                 self.report(event);
@@ -269,3 +314,6 @@ impl std::fmt::Debug for Live {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ mod clock;
 mod committer;
 mod live;
 mod reaper;
+mod streams;
 pub(crate) mod ticket;
 
 use std::num::NonZeroU32;
@@ -216,7 +217,7 @@ impl Sessions {
         let live = self.directory.get(&id).map(|live| Arc::clone(&live)).ok_or(SessionUnknown)?;
         let is_new = live.with(|session, now| {
             //= E-8
-            if !session.is_owned_by(&hash) {
+            if !session.is_owned_by(now, &hash) {
                 return Err(SessionUnknown.into());
             }
             judge(session, now)?;
@@ -230,7 +231,16 @@ impl Sessions {
 
     fn carry(&self, connection: ConnectionId, live: &Arc<Live>) {
         match self.connections.get_mut(&connection) {
-            Some(mut carried) => carried.push(live.id()),
+            Some(mut carried) => {
+                // Those that have ended are looked for when the list would grow. It then has room for as many as
+                // are left, so that they are not looked for with each session.
+                if carried.len() == carried.capacity() {
+                    carried.retain(|id| self.directory.contains_key(id));
+                    let left = carried.len();
+                    carried.reserve(left);
+                }
+                carried.push(live.id());
+            }
             // It closed while the request was on its way through the layers.
             None => live.with(|session, now| session.connection_lost(now, connection)),
         }
@@ -278,8 +288,9 @@ impl Sessions {
     }
 
     fn never_opened(&self, id: SessionId) {
-        self.directory.remove(&id);
+        // In this order, so that nobody finds the place taken and nothing in it.
         self.registry().never_opened(id);
+        self.directory.remove(&id);
     }
 
     fn registry(&self) -> MutexGuard<'_, Registry> {

@@ -39,8 +39,8 @@ async fn a_proposal_below_the_minimum_is_refused_with_the_servers_limits() {
     let rows = [
         row(Reason::VersionUnsupported, |open| open.versions = vec![2, 3]),
         row(Reason::UnitUnsupported, |open| {
-            open.units.push(Unit::Resume.into());
-            open.required_units = vec![Unit::Resume.into()];
+            open.units.push(Unit::Durable.into());
+            open.required_units = vec![Unit::Durable.into()];
         }),
         row(Reason::UnitsContradict, |open| open.required_units = vec![Unit::Duplex.into()]),
         row(Reason::UnitsContradict, move |open| {

@@ -6,6 +6,7 @@ mod hops;
 mod recycling;
 mod storm;
 mod tls;
+mod truth;
 
 use std::time::Duration;
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rpc_core::error::{Outcome, Reason};
 use rpc_proto::pb::session::v1::query_response::State;
 use rpc_proto::pb::session::v1::{OpenRequest, ReleaseRequest, Unit};
+use rpc_tests::channel::frame;
 use rpc_tests::pb::ledger::v1::TestReply;
 use rpc_tests::server::TestServer;
 use rpc_tests::session::{Opened, booking, duration, proposal};
@@ -57,6 +58,8 @@ async fn a_release_waits_for_what_runs_and_admits_nothing_new() {
         assert_eq!((refused.reason(), refused.outcome()), (Some(Reason::SessionReleasing), Some(outcome)));
     }
     let retry = alice.begin("0.1.1", &booking("held"));
+    // What is asked after it on the same connection is answered after it was attached.
+    alice.query(0, 1).await;
     assert!(!release.is_finished());
     server.books().let_go("held");
     let ran = running.await.unwrap().unwrap().without_outcome();
@@ -175,4 +178,25 @@ async fn releases_of_several_connections_are_all_answered() {
             assert_eq!(reason(&status), Reason::SessionUnknown);
         }
     }
+}
+
+/// The ticket is checked when the headers come, the call is admitted when its body is there. A session that ended in
+/// between ran the call all the same.
+//= test I8
+//= test I18
+#[tokio::test]
+async fn a_call_whose_body_comes_after_the_end_of_the_session_does_not_run() {
+    let server = TestServer::start().await;
+    let alice = Opened::open(&server.connect().await).await;
+    let late = alice.channel_for("0.1.0").withhold("/ledger.v1.TestLedger/Transfer");
+    // What is asked after it on the same connection is answered after its headers were seen.
+    alice.query(0, 1).await;
+    alice.service().release(ReleaseRequest::default()).await.unwrap();
+    late.give(frame(&booking("late"))).await;
+    let refused = late.finish().await;
+    assert_eq!(
+        (refused.reason(), refused.outcome()),
+        (Some(Reason::SessionEnded), Some(Outcome::NotExecuted))
+    );
+    assert_eq!(server.books().entry("late").started, 0);
 }

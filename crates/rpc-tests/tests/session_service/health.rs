@@ -41,3 +41,19 @@ async fn whoever_watches_learns_of_a_drain() {
         assert_eq!(next.status(), ServingStatus::NotServing);
     }
 }
+
+/// A signal handler has a thread of its own and no runtime; whoever asked went on hearing SERVING.
+#[tokio::test]
+async fn a_drain_that_a_plain_thread_orders_is_told_too() {
+    let server = TestServer::start().await;
+    let mut health = HealthClient::new(server.connect().await);
+    let mut watch = health.watch(of("")).await.unwrap().into_inner();
+    assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    let handle = server.handle().clone();
+    tokio::task::spawn_blocking(|| std::thread::spawn(move || handle.drain(Duration::from_secs(10))).join())
+        .await
+        .unwrap()
+        .unwrap();
+    let next = soon("the news", watch.message()).await.unwrap().unwrap();
+    assert_eq!(next.status(), ServingStatus::NotServing);
+}

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use rpc_core::error::Reason;
-use rpc_proto::pb::session::v1::{OpenRequest, RenewRequest};
-use rpc_tests::channel::Channel;
+use rpc_proto::pb::session::v1::{OpenRequest, OpenResponse, RenewRequest};
+use rpc_tests::channel::{Channel, frame};
 use rpc_tests::pb::ledger::v1::TestReply;
 use rpc_tests::server::TestServer;
 use rpc_tests::session::{Opened, booking, duration, proposal};
+use rpc_tests::token::token_for;
 use tokio::time::sleep;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -101,4 +102,17 @@ async fn a_handler_outlives_the_session_that_expires_around_it() {
     assert_eq!(server.books().entry("held").stopped, 0);
     server.books().let_go("held");
     server.books().until("held", |entry| entry.booked == 1).await;
+}
+
+/// The token is judged when the headers come. The time that the body took was added to its life.
+//= test A-14
+#[tokio::test(start_paused = true)]
+async fn a_body_that_comes_late_does_not_make_the_token_last_longer() {
+    let server = TestServer::on_pipes(|builder| builder).await;
+    let channel = server.connect().await.bearer(&token_for("alice", &[], 100 * SECOND));
+    let opening = channel.withhold("/session.v1.SessionService/Open");
+    sleep(90 * SECOND).await;
+    opening.give(frame(&proposal())).await;
+    let authority = opening.finish().await.message::<OpenResponse>().authority.unwrap();
+    assert!(authority.seconds <= 10, "{authority:?}");
 }

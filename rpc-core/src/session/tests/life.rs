@@ -46,7 +46,8 @@ fn an_opening_that_the_store_refuses_is_answered_with_the_failure_and_leaves_not
     let record = world.pending.remove(0);
     world.session.store_failed(record, &StoreError::Failed("disk full".into()).into());
     world.drain();
-    assert!(world.effects.contains(&Effect::Event(Event::NeverOpened)));
+    // Before the answer: whoever got that asks again with the same nonce, and must find it free.
+    assert_eq!(world.effects[1], Effect::Event(Event::NeverOpened));
     assert_eq!(world.answers(), [(0, Answer::Failed(Reason::StoreUnavailable))]);
     assert_eq!(world.session.state(), State::Ended(End::Aborted));
     assert_eq!(world.present(TICKET), Err(SessionUnknown));
@@ -304,4 +305,76 @@ fn a_fenced_write_ends_the_session_here() {
     assert!(world.effects.contains(&Effect::Event(Event::Fenced)));
     assert_eq!(world.answers(), [(1, Answer::Failed(Reason::SessionFenced))]);
     assert_eq!(world.present(TICKET), Err(SessionUnknown));
+}
+
+/// A request is read whole between the check of its ticket and its admission, and a session may end in that time.
+//= test L-2
+//= test I8
+//= test I18
+#[test]
+fn a_call_that_was_on_its_way_when_the_session_ended_is_not_admitted() {
+    let ended = Err(AdmitError::Ended);
+    let mut released = World::open();
+    let request = released.request();
+    released.session.release(released.now, request).unwrap();
+    assert_eq!(released.admit("0.1.0", 1), ended);
+    let mut aborted = World::open();
+    let request = aborted.request();
+    aborted.session.abort(request).unwrap();
+    assert_eq!(aborted.admit("0.1.0", 1), ended);
+    let mut expired = World::open();
+    expired.pass(30);
+    assert_eq!(expired.admit("0.1.0", 1), ended);
+    assert_eq!(expired.session.running(), 0);
+}
+
+#[test]
+fn an_attempt_that_waits_gets_its_answer_although_the_session_ended() {
+    let mut world = World::open();
+    world.run("0.1.0");
+    assert_eq!(world.admit("0.1.1", 1), Ok(Admission::Attach));
+    world.pass(30);
+    assert_eq!(world.session.state(), State::Ended(End::Expired));
+    assert_eq!(world.admit("0.1.1", 1), Ok(Admission::Attach));
+    world.session.complete(id("0.1.0"), reply("late"), None);
+    assert_eq!(world.admit("0.1.1", 1), Ok(Admission::Replay(reply("late"))));
+}
+
+//= test L-2
+#[test]
+fn a_call_whose_connection_was_lost_on_its_way_is_not_admitted() {
+    let mut world = World::open();
+    world.present(TICKET).unwrap();
+    world.session.connection_lost(world.now, WIRE);
+    assert_eq!(world.admit("0.1.0", 1), Err(AdmitError::Lingering));
+    world.present(TICKET).unwrap();
+    world.run("0.1.1");
+}
+
+/// Lingering went on by the time of the lost connection, and could end in the moment in which the answer was sent.
+//= test O-3
+#[test]
+fn a_repeated_opening_brings_a_lingering_session_back() {
+    let mut world = World::open();
+    world.present(TICKET).unwrap();
+    world.session.connection_lost(world.now, WIRE);
+    world.pass(599);
+    let request = world.request();
+    world.session.open_again(world.now, NEXT_TICKET, request).unwrap();
+    world.store_answers();
+    world.pass(2);
+    assert!(world.present(NEXT_TICKET).is_ok());
+}
+
+/// Whoever wakes the session may be late; its time is over all the same.
+//= test L-3
+//= test L-4
+#[test]
+fn a_session_whose_time_is_over_is_not_entered_although_nobody_woke_it() {
+    let mut world = World::open();
+    world.now = world.now + Duration::from_secs(30);
+    assert!(!world.session.is_owned_by(world.now, &TICKET));
+    assert_eq!(world.present(TICKET), Err(SessionUnknown));
+    world.pass(0);
+    assert_eq!(world.session.state(), State::Ended(End::Expired));
 }

@@ -5,6 +5,7 @@ mod replay;
 mod request;
 mod run;
 mod running;
+mod stream;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -17,7 +18,7 @@ use pin_project_lite::pin_project;
 use rpc_core::error::{Outcome, Reason};
 use rpc_core::id::{CallAttempt, Fingerprint};
 use rpc_core::policy::MethodPolicy;
-use rpc_core::session::{Admission, Admit, refused_before_admission};
+use rpc_core::session::{Admission, Admit, Session, refused_before_admission};
 use rpc_proto::deadline;
 use rpc_proto::headers::Answered;
 use rpc_proto::status::Refusal;
@@ -28,7 +29,7 @@ use tower_service::Service;
 
 use super::deadline::exceeded;
 use super::{GateFuture, Handler};
-use crate::context::{Deadline, Policy, SessionContext};
+use crate::context::{Deadline, Policy, Seen, SessionContext, Upkeep};
 use crate::sessions::{Live, Sessions};
 use run::{Admitted, Run};
 use running::{Permit, Running};
@@ -75,7 +76,8 @@ impl<S: Handler> Service<Request<Body>> for WithAdmission<S> {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let policy = request.extensions().get::<Policy>().map(|policy| policy.0);
-        let Some(policy) = policy.filter(|policy| policy.is_protected()) else {
+        let Some(policy) = policy.filter(|policy| policy.is_protected() || stream::resumes(policy, &request))
+        else {
             return self.plain(request);
         };
         // The service that is ready is the one to use; the clone takes its place.
@@ -88,9 +90,12 @@ impl<S: Handler> Service<Request<Body>> for WithAdmission<S> {
 
 impl<S: Handler> WithAdmission<S> {
     fn plain(&mut self, request: Request<Body>) -> GateFuture<Counted<S::Future>> {
-        let Some(permit) = self.layer.running.enter() else {
+        let extensions = request.extensions();
+        let counts = extensions.get::<Seen>().is_some() && extensions.get::<Upkeep>().is_none();
+        let permit = if counts { self.layer.running.enter() } else { None };
+        if counts && permit.is_none() {
             return GateFuture::refused(self.layer.exhausted());
-        };
+        }
         let deadline = request.extensions().get::<Deadline>().map(|deadline| deadline.0);
         let future = deadline::scope(deadline, self.inner.call(request));
         GateFuture::passed(Counted { future, permit })
@@ -119,6 +124,9 @@ impl AdmissionLayer {
             let refusal = Refusal::new(Reason::CallIdRequired, "this method needs the header `session-call`");
             return answer(refusal.outcome(Outcome::NotExecuted));
         };
+        if policy.kind.streams() {
+            return self.stream(inner, policy, request, &context, attempt);
+        }
         match request::read_whole(request, self.message_bytes_max).await {
             Ok((request, fingerprint)) => {
                 let call = Protected { attempt, policy, fingerprint, live: Arc::clone(context.live()) };
@@ -173,24 +181,25 @@ impl AdmissionLayer {
     /// too.
     //= C-6
     fn ask(&self, call: &Protected, has_place: bool) -> Result<Admission, Refusal> {
+        call.live.admit(call.attempt.call, |session| self.judge(session, call, has_place))
+    }
+
+    fn judge(&self, session: &mut Session, call: &Protected, has_place: bool) -> Result<Admission, Refusal> {
         let Protected { attempt, policy, fingerprint, .. } = *call;
         let admit = Admit { attempt, fingerprint, cancellation: policy.cancellation };
-        let draining = self.sessions.is_draining();
-        call.live.with(|session, _| {
-            let is_new = session.is_new(attempt.call);
-            let outcome = refused_before_admission(attempt.attempt);
-            //= C-49
-            if draining && is_new {
-                let refusal = Refusal::new(Reason::Draining, "the server is draining; call another");
-                return Err(refusal.outcome(outcome));
-            }
-            if !has_place && is_new {
-                return Err(self.exhausted().outcome(outcome));
-            }
-            session.admit(admit).map_err(|error| {
-                let outcome = error.outcome(attempt.attempt);
-                Refusal::new(error.reason(), error.to_string()).outcome(outcome)
-            })
+        let is_new = session.is_new(attempt.call);
+        let outcome = refused_before_admission(attempt.attempt);
+        //= C-49
+        if is_new && self.sessions.is_draining() {
+            let refusal = Refusal::new(Reason::Draining, "the server is draining; call another");
+            return Err(refusal.outcome(outcome));
+        }
+        if is_new && !has_place {
+            return Err(self.exhausted().outcome(outcome));
+        }
+        session.admit(admit).map_err(|error| {
+            let outcome = error.outcome(attempt.attempt);
+            Refusal::new(error.reason(), error.to_string()).outcome(outcome)
         })
     }
 
@@ -215,11 +224,12 @@ impl AdmissionLayer {
 }
 
 pin_project! {
-    /// The future of a plain call, with its place among the running ones.
+    /// The future of a plain call, with its place among the running ones. Health, reflection and the session service
+    /// take none.
     pub struct Counted<F> {
         #[pin]
         future: deadline::Scoped<F>,
-        permit: Permit,
+        permit: Option<Permit>,
     }
 }
 

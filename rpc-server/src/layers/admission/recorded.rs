@@ -53,7 +53,7 @@ pub(super) async fn record(response: Response<Body>) -> Reply {
             Some(_) => Reply {
                 code: Code::Ok as u8,
                 head: encode(&head.headers),
-                message,
+                message: alone(message),
                 trailer: encode(&trailers),
             },
             // A response without a status is none; whoever reads it takes it for an error too.
@@ -98,6 +98,15 @@ async fn collect(mut body: Body) -> Result<(Bytes, HeaderMap), Status> {
         }
     }
     Ok((message, trailers))
+}
+
+/// The buffer that tonic writes a message into has this size, or less than twice the message's.
+const BUFFER_BYTES: usize = 8 << 10;
+
+/// A small message in memory of its own: as a slice it would keep the whole buffer, for as long as its slot keeps it.
+//= I6
+fn alone(message: Bytes) -> Bytes {
+    if message.len() < BUFFER_BYTES / 2 { Bytes::copy_from_slice(&message) } else { message }
 }
 
 /// The answer to an attempt.
@@ -229,6 +238,26 @@ mod tests {
             head.remove("x-head");
             assert_eq!((head, body, tail), (headers.clone(), message.clone(), trailers.clone()));
         }
+    }
+
+    /// tonic writes each message into a buffer of 8 KiB. A reply that kept its slice kept the buffer, and a session
+    /// held far more than its slots times their bound.
+    //= test I6
+    #[tokio::test]
+    async fn a_small_reply_does_not_keep_the_large_buffer_that_it_was_written_in() {
+        let buffer = std::sync::Arc::new([0; 8 << 10]);
+        struct Owner(std::sync::Arc<[u8; 8 << 10]>);
+        impl AsRef<[u8]> for Owner {
+            fn as_ref(&self) -> &[u8] {
+                &self.0[..]
+            }
+        }
+        let message = Bytes::from_owner(Owner(buffer.clone())).slice(..7);
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", HeaderValue::from_static("0"));
+        let reply = record(Response::new(Body::new(ReplayBody::new(message, trailers)))).await;
+        assert_eq!(reply.message.len(), 7);
+        assert_eq!(std::sync::Arc::strong_count(&buffer), 1);
     }
 
     //= test C-14

@@ -93,7 +93,7 @@ impl Parts {
 
 /// Tells one request from another: XXH3-128 of path, a byte that no path has, and the body.
 //= C-10
-fn fingerprint(path: &str, body: &[u8]) -> Fingerprint {
+pub(super) fn fingerprint(path: &str, body: &[u8]) -> Fingerprint {
     let mut hash = Xxh3::new();
     hash.update(path.as_bytes());
     hash.update(&[0]);

@@ -7,12 +7,14 @@ use std::task::{Context, Poll};
 use http::header::AUTHORIZATION;
 use http::{Request, Response};
 use rpc_proto::status::Refusal;
+use tokio::time::Instant;
 use tonic::body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{GateFuture, Handler, refuse};
 use crate::auth::{AuthError, AuthErrorKind, Authenticator, Credentials, Identity, Verdict};
+use crate::context::Authenticated;
 use crate::methods::{Access, Methods, Target};
 use crate::net::ConnectionInfo;
 
@@ -66,7 +68,7 @@ impl<S: Handler> Service<Request<Body>> for Authenticate<S> {
         match verdict(&*self.layer.authenticator, &request) {
             Ok(None) => GateFuture::passed(self.inner.call(request)),
             Ok(Some(Verdict::Ready(Ok(identity)))) => {
-                request.extensions_mut().insert(identity);
+                identify(&mut request, identity);
                 GateFuture::passed(self.inner.call(request))
             }
             Ok(Some(Verdict::Ready(Err(error)))) | Err(error) => {
@@ -79,7 +81,7 @@ impl<S: Handler> Service<Request<Body>> for Authenticate<S> {
                 GateFuture::deciding(async move {
                     match verdict.await {
                         Ok(identity) => {
-                            request.extensions_mut().insert::<Identity>(identity);
+                            identify(&mut request, identity);
                             inner.call(request).await
                         }
                         Err(error) => Ok(refuse(refusal(&error), policy, &request).into_status().into_http()),
@@ -88,6 +90,11 @@ impl<S: Handler> Service<Request<Body>> for Authenticate<S> {
             }
         }
     }
+}
+
+fn identify(request: &mut Request<Body>, identity: Identity) {
+    request.extensions_mut().insert(Authenticated(Instant::now()));
+    request.extensions_mut().insert(identity);
 }
 
 /// Asks the authenticator, if the request has anything to show: a token, or a client certificate and no session.

@@ -18,7 +18,7 @@ use tower_service::Service;
 
 use super::{GateFuture, Handler, refuse};
 use crate::auth::Identity;
-use crate::context::{Policy, Seen, SessionContext};
+use crate::context::{Policy, Seen, SessionContext, Upkeep};
 use crate::methods::{Access, Methods, Target, Verb};
 use crate::net::ConnectionInfo;
 use crate::sessions::Sessions;
@@ -100,8 +100,12 @@ impl SessionLayer {
             return Err(Refusal::new(Reason::MethodUnknown, "there is no such method here"));
         }
         let policy = target.policy();
+        let is_upkeep = matches!(target, Target::SessionService(_));
         let extensions = request.extensions_mut();
         extensions.insert(Seen);
+        if is_upkeep {
+            extensions.insert(Upkeep);
+        }
         if let Some(policy) = policy {
             extensions.insert(Policy(policy));
         }

@@ -1,6 +1,6 @@
 use std::num::NonZeroU32;
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 use rpc_core::config::{Limits, Terms};
@@ -23,6 +23,7 @@ struct Gated {
     commits: AtomicUsize,
     writes: AtomicUsize,
     failing: Mutex<bool>,
+    panics: AtomicBool,
 }
 
 impl Gated {
@@ -50,10 +51,11 @@ impl Store for Handle {
     fn commit(&self, batch: &[Write]) -> Result<Vec<Result<(), WriteError>>, StoreError> {
         self.0.commits.fetch_add(1, Ordering::SeqCst);
         self.0.writes.fetch_add(batch.len(), Ordering::SeqCst);
-        let mut open = self.0.open.lock().unwrap();
+        let mut open = self.0.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         while !*open {
-            open = self.0.opened.wait(open).unwrap();
+            open = self.0.opened.wait(open).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
+        assert!(!self.0.panics.load(Ordering::SeqCst), "the test wants the store to panic");
         if *self.0.failing.lock().unwrap() {
             return Err(StoreError::Failed("no space left".into()));
         }
@@ -136,4 +138,16 @@ async fn a_store_that_fails_opens_nothing_and_leaves_the_nonce_free() {
     let refused =
         sessions.present::<SessionUnknown>(SessionId::new(1).unwrap(), &opened.ticket, None, |_, _| Ok(()));
     assert!(refused.is_err(), "the number of the failed opening names nothing");
+}
+
+#[tokio::test]
+async fn a_store_that_panics_is_a_store_that_failed() {
+    let store = Arc::new(Gated::default());
+    store.set_open(true);
+    store.panics.store(true, Ordering::SeqCst);
+    let sessions = sessions(&store);
+    for nonce in [1, 2] {
+        let failed = open(&sessions, nonce).await;
+        assert!(matches!(failed, Err(OpenError::Failed(rpc_core::error::Reason::StoreUnavailable))));
+    }
 }
