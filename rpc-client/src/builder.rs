@@ -21,6 +21,9 @@ use crate::policy::Policies;
 use crate::session::Session;
 use crate::slots::Slots;
 
+/// Stands for "no end" where a duration does not fit the clock.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3_600);
+
 /// Longest name of a program, in bytes.
 const CLIENT_NAME_MAX: usize = 128;
 
@@ -80,9 +83,14 @@ impl Builder {
     /// The opening fails if the server does not grant it, or was built with other policies for it. Methods of services
     /// that are not declared are plain: they are called once, and if the session was not granted their service, with
     /// the token and without the session. Default: none declared, and the session may use what its principal may.
+    ///
+    /// A service that has a method with checkpoints adds the units that its streams need to the proposal.
     pub fn service<S: Described>(mut self) -> Self {
         if !self.services.iter().any(|policy| policy.name == S::POLICY.name) {
             self.services.push(S::POLICY);
+            if S::POLICY.methods.iter().any(|method| method.checkpoint.is_some()) {
+                self.offer.units = self.offer.units.with(Unit::Resume).with(Unit::MinorSynchronize);
+            }
         }
         self
     }
@@ -182,7 +190,7 @@ impl Builder {
 
     /// Sets how long the opening is tried: default 30 s.
     pub fn open_timeout(mut self, timeout: Duration) -> Self {
-        self.open_timeout = timeout;
+        self.open_timeout = timeout.min(LONGEST);
         self
     }
 
@@ -195,13 +203,13 @@ impl Builder {
 
     /// Sets how long a call *without* a deadline is sent again before it is given up: default 2 min.
     pub fn retry_time(mut self, time: Duration) -> Self {
-        self.settings.retry_time = time;
+        self.settings.retry_time = time.min(LONGEST);
         self
     }
 
     /// Sets how long a protected call *without* a deadline waits for a slot: default 30 s.
     pub fn slot_wait(mut self, wait: Duration) -> Self {
-        self.slot_wait = wait;
+        self.slot_wait = wait.min(LONGEST);
         self
     }
 

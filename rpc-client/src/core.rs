@@ -53,6 +53,8 @@ pub(crate) struct Core {
     renewal: Mutex<Renewal>,
     /// Told when the renewal plan changed.
     pub(crate) replan: Notify,
+    /// Told when an answer that is no proof says that the session is gone.
+    pub(crate) doubted: Notify,
     /// Nanoseconds of the clock when the last request was sent that the server then took. Apart from the plan, so
     /// that a call pays for no lock.
     heard: AtomicU64,
@@ -116,6 +118,7 @@ impl Core {
             clock: parts.clock,
             renewal: Mutex::new(opened.renewal),
             replan: Notify::new(),
+            doubted: Notify::new(),
             heard: AtomicU64::new(0),
             renewing: tokio::sync::Mutex::new(()),
             number_value: session_value(opened.number),
@@ -238,6 +241,7 @@ impl Core {
         if !first {
             return;
         }
+        self.slots.close();
         if let End::Told(reason) = end {
             tracing::warn!(session = %self.number, epoch = %self.epoch, %reason, "session is gone");
             self.over.cancel();
@@ -245,6 +249,14 @@ impl Core {
             tracing::info!(session = %self.number, epoch = %self.epoch, "session ended");
         }
         self.events.say(Event::Ended(end));
+    }
+
+    /// Has the session asked about soon if `details` say that it is gone. A plain call proves nothing: a handler that
+    /// has a session with another server hands on what that one says, and there is nothing in the answer to tell.
+    pub(crate) fn doubt(&self, details: &Details) {
+        if let Some(Reason::SessionUnknown | Reason::SessionEnded | Reason::SessionFenced) = details.reason {
+            self.doubted.notify_one();
+        }
     }
 
     /// Ends the session if `details` say that it is gone, and not only that an old ticket is.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -153,6 +154,9 @@ pub(crate) struct Wallet {
     credentials: Arc<dyn Credentials>,
     /// Held while a token is fetched: callers that find a stale token wait for one fetch together.
     held: Mutex<Option<Held>>,
+    /// How many fetches failed. Who waited for one that failed shares its failure: fetches that hang would otherwise
+    /// follow one another, ten seconds for each caller in the line.
+    failures: AtomicU64,
 }
 
 struct Held {
@@ -166,14 +170,18 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Wallet {
     pub(crate) fn new(credentials: Arc<dyn Credentials>) -> Self {
-        Self { credentials, held: Mutex::new(None) }
+        Self { credentials, held: Mutex::new(None), failures: AtomicU64::new(0) }
     }
 
     /// The token in use, or a new one if it is stale.
     pub(crate) async fn current(&self) -> Result<HeaderValue, BoxError> {
+        let failures = self.failures.load(Ordering::Acquire);
         let mut held = self.held.lock().await;
         match &*held {
             Some(token) if token.stale_at.is_none_or(|at| Instant::now() < at) => Ok(token.bearer.clone()),
+            Some(_) | None if self.failures.load(Ordering::Acquire) > failures => {
+                Err("the fetch that this call waited for failed".into())
+            }
             Some(_) | None => self.fetch(&mut held).await,
         }
     }
@@ -186,28 +194,36 @@ impl Wallet {
     /// The server has said how long the token in use lasts.
     pub(crate) async fn lasts(&self, authority: Duration) {
         if let Some(held) = &mut *self.held.lock().await {
-            let at = stale_at(authority);
-            held.stale_at = Some(held.stale_at.map_or(at, |hint| hint.min(at)));
+            held.stale_at = [held.stale_at, stale_at(authority)].into_iter().flatten().min();
         }
     }
 
     async fn fetch(&self, held: &mut Option<Held>) -> Result<HeaderValue, BoxError> {
-        let token = tokio::time::timeout(FETCH_TIMEOUT, self.credentials.token())
-            .await
-            .map_err(|_| format!("no token within {FETCH_TIMEOUT:?}"))??;
+        let fetched = self.fetch_in_time().await;
+        if fetched.is_err() {
+            self.failures.fetch_add(1, Ordering::AcqRel);
+        }
+        let token = fetched?;
         let bearer = token.bearer()?;
-        *held = Some(Held { bearer: bearer.clone(), stale_at: token.expires_in.map(stale_at) });
+        *held = Some(Held { bearer: bearer.clone(), stale_at: token.expires_in.and_then(stale_at) });
         Ok(bearer)
+    }
+
+    async fn fetch_in_time(&self) -> Result<Token, BoxError> {
+        tokio::time::timeout(FETCH_TIMEOUT, self.credentials.token())
+            .await
+            .map_err(|_| format!("no token within {FETCH_TIMEOUT:?}"))?
     }
 }
 
-fn stale_at(lasts: Duration) -> Instant {
-    Instant::now() + (lasts / 5 * 4).min(lasts.saturating_sub(FRESH_FOR_MIN).max(lasts / 2))
+/// `None`: so late that the clock does not reach it.
+fn stale_at(lasts: Duration) -> Option<Instant> {
+    Instant::now().checked_add((lasts / 5 * 4).min(lasts.saturating_sub(FRESH_FOR_MIN).max(lasts / 2)))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::AtomicU32;
 
     use super::*;
 
@@ -252,6 +268,16 @@ mod tests {
         wallet.lasts(Duration::from_secs(10)).await;
         tokio::time::advance(Duration::from_secs(6)).await;
         assert_eq!(wallet.current().await.unwrap(), "Bearer token-1");
+    }
+
+    #[tokio::test]
+    async fn a_token_may_last_for_ever() {
+        let wallet = counting(Some(Duration::MAX));
+        wallet.lasts(Duration::MAX).await;
+        for _ in 0..2 {
+            assert_eq!(wallet.current().await.unwrap(), "Bearer token-0");
+        }
+        wallet.lasts(Duration::MAX).await;
     }
 
     #[tokio::test(start_paused = true)]

@@ -31,6 +31,8 @@ pub enum Event {
     RenewalFailed(String),
     /// An attempt of a protected call got no answer; the call is sent again with this attempt.
     CallRetried(CallAttempt),
+    /// A stream goes on over another connection, with this attempt. Neither caller nor handler notice.
+    StreamResumed(CallAttempt),
     /// A call was given up before its outcome was known: its slot is in quarantine.
     CallQuarantined(CallId),
     /// The server said what became of a call in quarantine; its slot is free again.

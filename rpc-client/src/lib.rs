@@ -98,7 +98,7 @@ pub use rpc_core::policy::Described;
 pub use rpc_proto::headers::Answered;
 
 pub use self::builder::{Builder, Target};
-pub use self::call::{CallInfo, ResponseFuture};
+pub use self::call::{CallInfo, ResponseFuture, StreamWatch};
 pub use self::credentials::Credentials;
 pub use self::ending::CallFate;
 pub use self::error::{OpenError, OutcomeExt, ReleaseError};

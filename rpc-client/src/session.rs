@@ -8,6 +8,7 @@ use http::{Request, Response};
 use rpc_core::id::{CallId, Epoch, SessionId};
 use rpc_core::negotiate::Agreement;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
 use tower_service::Service;
@@ -142,6 +143,16 @@ impl Session {
 
     pub(crate) fn core(&self) -> &Core {
         &self.inner.core
+    }
+
+    /// Runs a task of a call; closing the session waits for it.
+    pub(crate) fn own(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.inner.keeper.own(task);
+    }
+
+    /// Cancelled when the session is closed.
+    pub(crate) fn stopping(&self) -> CancellationToken {
+        self.inner.keeper.stopping().clone()
     }
 
     async fn close(&self) {

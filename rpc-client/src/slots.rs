@@ -45,7 +45,8 @@ impl Slots {
     ///
     /// # Errors
     ///
-    /// SLOTS_EXHAUSTED, *not executed*: none came free in time, or too many wait already.
+    /// SLOTS_EXHAUSTED, *not executed*: none came free in time, too many wait already, or they were
+    /// [closed](Self::close).
     //= C-40
     pub(crate) async fn take(self: &Arc<Self>, deadline: Option<Instant>) -> Result<Taken, Box<Status>> {
         let permit = match self.room.try_acquire() {
@@ -57,7 +58,9 @@ impl Slots {
                 waited.ok().and_then(Result::ok).ok_or_else(|| self.exhausted("none came free in time"))?
             }
         };
-        let call = self.calls().begin().ok_or_else(|| self.exhausted("none is free"))?;
+        // Not in one expression: the lock would still be held where the refusal takes it to count.
+        let begun = self.calls().begin();
+        let call = begun.ok_or_else(|| self.exhausted("none is free"))?;
         permit.forget();
         Ok(Taken {
             slots: self.clone(),
@@ -85,6 +88,10 @@ impl Slots {
 
     /// The server said what became of a call in quarantine.
     pub(crate) fn settled(&self, call: CallId, last: Sequence) {
+        if last.0 == u64::MAX {
+            // There is no sequence left for another call.
+            return self.retire(call);
+        }
         if self.calls().settled(call, last).is_ok() {
             self.room.add_permits(1);
             self.events.say(Event::CallSettled(call));
@@ -97,6 +104,11 @@ impl Slots {
             tracing::warn!(slot = %call.slot, sequence = %call.sequence, "server disagrees about a slot, it is given up");
             self.events.say(Event::SlotRetired(call));
         }
+    }
+
+    /// The session has ended: nobody gets a slot any more, and who waits for one is sent away.
+    pub(crate) fn close(&self) {
+        self.room.close();
     }
 
     fn calls(&self) -> MutexGuard<'_, Calls> {
@@ -164,6 +176,16 @@ impl Taken {
         if fate == Fate::MayHaveArrived
             && let Ok(attempt) = self.slots.calls().retry(self.call)
         {
+            self.attempt = attempt;
+        }
+    }
+
+    /// As [`ended`](Self::ended), but the next attempt has a higher number in any case: for calls that count their
+    /// attempts at this side, too.
+    pub(crate) fn ended_and_counted(&mut self, fate: Fate) {
+        self.under_way = false;
+        self.evidence.add(fate);
+        if let Ok(attempt) = self.slots.calls().retry(self.call) {
             self.attempt = attempt;
         }
     }
@@ -322,6 +344,22 @@ mod tests {
             assert!(status.message().contains("1 given up"), "{}", status.message());
         }
         assert_eq!(start.elapsed(), Duration::from_secs(30));
+    }
+
+    // A server that claims the last sequence costs the slot; it used to leave a permit behind for which there was none.
+    #[tokio::test(start_paused = true)]
+    async fn a_slot_without_sequences_left_is_not_given_out() {
+        let slots = slots(2);
+        let mut given_up = taken(&slots).await;
+        given_up.sending();
+        drop(given_up);
+        slots.settled(slots.quarantined()[0].call, Sequence(u64::MAX));
+        let last = taken(&slots).await;
+        let waiting = slots.take(None);
+        tokio::pin!(waiting);
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        last.conclude(Word::Executed, None);
+        assert_eq!(waiting.await.ok().unwrap().attempt().to_string(), "1.2.0");
     }
 
     #[tokio::test]

@@ -36,7 +36,11 @@ pub(super) async fn call(
     loop {
         let mut request = template.request(full(&message));
         let path = template.path();
-        let stamped = stamp(core, path, request.headers_mut()).await?;
+        let stamped = tokio::select! {
+            biased;
+            stamped = stamp(core, path, request.headers_mut()) => stamped?,
+            () = crate::deadline::passed(deadline) => return Err(Box::new(crate::deadline::exceeded(None))),
+        };
         crate::deadline::put(request.headers_mut(), deadline);
         let sent = Instant::now();
         let (wait, why) = match attempt(core, request, limits).await {
@@ -82,7 +86,7 @@ impl Trying<'_> {
         };
         let details = Details::of(&status);
         if let Stamp::Session(proofs) = stamped {
-            self.core.note(&details, proofs);
+            self.core.doubt(&details);
             match refresh(self.core, &details, proofs, &mut self.reauthorized, self.limits.deadline).await {
                 Refreshed::Yes => return Err(Failed::Retry(Duration::ZERO, status)),
                 Refreshed::No => {}

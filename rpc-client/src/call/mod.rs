@@ -9,6 +9,7 @@ mod protected;
 pub(crate) mod reply;
 mod retrying;
 mod rewind;
+mod stream;
 
 use std::fmt;
 use std::future::Future;
@@ -22,6 +23,8 @@ use rpc_core::policy::MethodPolicy;
 use rpc_proto::headers::Answered;
 use tonic::Status;
 use tonic::body::Body;
+
+pub use self::stream::StreamWatch;
 
 use crate::Session;
 use crate::deadline;
@@ -84,6 +87,13 @@ pub(crate) fn begin(session: Session, mut request: Request<Body>) -> ResponseFut
     let route = core.policies.route(request.uri().path());
     let timeout = policy(route).and_then(|method| method.timeout);
     let deadline = deadline::take(request.headers_mut(), timeout, core.settings.call_timeout);
+    let resumed = policy(route).filter(|method| stream::resumes(core, method));
+    if let (Ok(deadline), Some(method)) = (&deadline, resumed) {
+        let deadline = *deadline;
+        return ResponseFuture(Box::pin(async move {
+            stream::call(session, method, request, deadline).await.map_err(|e| *e)
+        }));
+    }
     ResponseFuture(match (deadline, route) {
         (Err(status), _) => Box::pin(std::future::ready(Err(*status))),
         (Ok(deadline), Route::Protected(method)) => {

@@ -124,8 +124,8 @@ fn learn(session: &Session, response: &Response<ResponseBody>, proofs: Proofs, s
     }
     let Some(status) = Status::from_header_map(response.headers()) else { return };
     let details = Details::of(&status);
-    core.note(&details, proofs);
-    if details.reason == Some(Reason::AuthorityExpired) {
+    core.doubt(&details);
+    if details.reason == Some(Reason::AuthorityExpired) && !core.has_newer_authority(proofs) {
         // Too late for this call, whose request is gone; in time for the next.
         renew::ask(core);
     }

@@ -42,7 +42,14 @@ pub(super) async fn call(
     let template = Template::new(parts);
     check_kind(core, method)?;
     let message = take_message(core, body, deadline).await?;
-    let taken = core.slots.take(deadline).await?;
+    let taken = match core.slots.take(deadline).await {
+        Ok(taken) => taken,
+        Err(none) => {
+            // The session may have ended meanwhile, and with it the slots.
+            core.check_life(Some(Outcome::NotExecuted))?;
+            return Err(none);
+        }
+    };
     let limits = Limits::new(deadline, core.settings.retry_time);
     let call = Call { core, template, message, taken, limits, waits: Waits::default(), reauthorized: false };
     call.run().await
@@ -51,7 +58,7 @@ pub(super) async fn call(
 fn check_kind(core: &Core, method: &MethodPolicy) -> Result<(), Box<Status>> {
     let refused = |reason, message| Err(Box::new(refusal(reason, message, Some(Outcome::NotExecuted))));
     if method.kind.streams() {
-        let message = "protected streams need the unit resume, which this version does not offer";
+        let message = "protected streams need the unit resume, which the session did not agree on";
         return refused(Reason::UnitUnsupported, message);
     }
     if !core.covers(method.path) {

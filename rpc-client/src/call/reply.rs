@@ -47,6 +47,11 @@ impl Reply {
     /// Reads a response to its end, up to `bytes_max` of body.
     pub(super) async fn read(response: Response<ResponseBody>, bytes_max: usize) -> Result<Self, Broken> {
         let (mut head, mut body) = response.into_parts();
+        if head.status != StatusCode::OK {
+            // Not of gRPC: what follows is a page for people, and its size says nothing of the call.
+            repair_details(&mut head.headers);
+            return Ok(Self { head, message: Bytes::new(), trailers: None });
+        }
         let mut message = Whole::Nothing;
         let mut trailers = None;
         while let Some(frame) = body.frame().await {
@@ -91,7 +96,7 @@ impl Reply {
 }
 
 /// gRPC's mapping of HTTP statuses, for answers that carry no gRPC status.
-fn without_status(http: StatusCode) -> Status {
+pub(super) fn without_status(http: StatusCode) -> Status {
     let code = match http {
         StatusCode::BAD_REQUEST => Code::Internal,
         StatusCode::UNAUTHORIZED => Code::Unauthenticated,

@@ -24,13 +24,15 @@ struct Shared {
     seen_bytes: usize,
     /// Everything that was read is still there.
     whole: bool,
+    /// The body has ended, and must not be asked again.
+    ended: bool,
     /// Counts attempts. One that was given up may be polled once more before it is dropped, and takes nothing then.
     attempt: u64,
 }
 
 impl Rewind {
     pub(super) fn new(body: Body) -> Self {
-        let shared = Shared { body, seen: Vec::new(), seen_bytes: 0, whole: true, attempt: 0 };
+        let shared = Shared { body, seen: Vec::new(), seen_bytes: 0, whole: true, ended: false, attempt: 0 };
         Self(Arc::new(Mutex::new(shared)))
     }
 
@@ -83,11 +85,16 @@ impl HttpBody for Attempt {
         if !shared.whole {
             shared.seen = Vec::new();
         }
+        if shared.ended {
+            return Poll::Ready(None);
+        }
         let frame = ready!(Pin::new(&mut shared.body).poll_frame(cx));
-        if let Some(Ok(frame)) = &frame
-            && shared.whole
-        {
-            shared.remember(frame);
+        match &frame {
+            Some(Ok(frame)) if shared.whole => shared.remember(frame),
+            Some(Ok(_)) => {}
+            // Sent again, it would end after what came before the error, as if that were all of it.
+            Some(Err(_)) => shared.forget(),
+            None => shared.ended = true,
         }
         *position = shared.seen.len();
         Poll::Ready(frame)
@@ -95,7 +102,8 @@ impl HttpBody for Attempt {
 
     fn is_end_stream(&self) -> bool {
         let shared = lock(&self.shared);
-        shared.attempt != self.number || (self.position >= shared.seen.len() && shared.body.is_end_stream())
+        shared.attempt != self.number
+            || (self.position >= shared.seen.len() && (shared.ended || shared.body.is_end_stream()))
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -105,14 +113,18 @@ impl HttpBody for Attempt {
 
 impl Shared {
     fn remember(&mut self, frame: &Frame<Bytes>) {
-        let Some(data) = frame.data_ref() else { return };
+        let Some(data) = frame.data_ref() else { return self.forget() };
         self.seen_bytes += data.len();
         if self.seen_bytes > BYTES_MAX {
-            self.whole = false;
-            self.seen = Vec::new();
+            self.forget();
         } else {
             self.seen.push(data.clone());
         }
+    }
+
+    fn forget(&mut self) {
+        self.whole = false;
+        self.seen = Vec::new();
     }
 }
 
@@ -169,6 +181,31 @@ mod tests {
         assert_eq!(take(&mut attempt, 2).await.len(), BYTES_MAX + 4);
         assert_eq!(take(&mut attempt, 9).await, b"last");
         assert!(rewind.attempt().is_none());
+    }
+
+    // Its end would come right after the error, and the server would take half of an upload for a whole one.
+    #[tokio::test]
+    async fn a_body_that_failed_cannot_begin_again() {
+        let frames = [Ok(Frame::data(Bytes::from_static(b"one"))), Err(Status::internal("no second one"))];
+        let rewind = Rewind::new(Body::new(StreamBody::new(tokio_stream::iter(frames))));
+        let mut attempt = rewind.attempt().unwrap();
+        assert_eq!(take(&mut attempt, 1).await, b"one");
+        assert!(attempt.frame().await.unwrap().is_err());
+        assert!(rewind.attempt().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_body_is_not_asked_again_after_its_end() {
+        // Streams may panic then, and this one does.
+        let once = futures_util::stream::unfold(true, |first| async move {
+            first.then(|| (Ok::<_, Status>(Frame::data(Bytes::from_static(b"one"))), false))
+        });
+        let rewind = Rewind::new(Body::new(StreamBody::new(once)));
+        for _ in 0..2 {
+            let mut attempt = rewind.attempt().unwrap();
+            assert_eq!(take(&mut attempt, 9).await, b"one");
+            assert!(attempt.frame().await.is_none());
+        }
     }
 
     #[tokio::test]

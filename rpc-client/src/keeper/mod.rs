@@ -43,6 +43,16 @@ impl Keeper {
         self.state.clone()
     }
 
+    /// Runs a task of a call, which ends by itself and soon after [`stopping`](Self::stopping).
+    pub(crate) fn own(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+
+    /// Cancelled when the tasks are to end.
+    pub(crate) fn stopping(&self) -> &CancellationToken {
+        &self.stop
+    }
+
     /// Stops the tasks and waits for their end.
     ///
     /// # Cancel safety

@@ -37,6 +37,12 @@ pub(super) async fn run(core: Arc<Core>) {
         tokio::select! {
             () = core.over.cancelled() => return,
             () = core.replan.notified() => continue,
+            () = core.doubted.notified() => {
+                let _renewing = core.renewing.lock().await;
+                // If the session is gone, the answer says so.
+                let _ = renew(&core, Action::Lease).await;
+                continue;
+            }
             () = sleep_until(core.clock.instant(at)) => {}
         }
         let renewing = core.renewing.lock().await;

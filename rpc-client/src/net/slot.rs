@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -34,13 +34,21 @@ impl Slot {
     async fn fill_again_and_again(mut self) {
         self.board.wanted(self.index).await;
         loop {
+            let since = Instant::now();
             self.board.dialling(self.index);
             let failure = match self.dialer.dial().await {
                 Ok((connection, driver)) => self.keep(connection, driver).await.err(),
                 Err(error) => Some(error),
             };
             let Some(failure) = failure else {
-                // A connection that did its work and ended, by GOAWAY or by a cut, is replaced at once.
+                // A connection that did its work and ended, by GOAWAY or by a cut, is replaced at once. One that was
+                // as short as a pause is replaced after it: a server that answers one call on each connection and
+                // leaves, as one that is drained behind a balancer does, is not dialled in a tight loop.
+                self.pauses.reset();
+                let pause = self.pauses.next();
+                if since.elapsed() < pause {
+                    sleep_until(since + pause).await;
+                }
                 self.pauses.reset();
                 continue;
             };

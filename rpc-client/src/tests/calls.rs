@@ -251,3 +251,41 @@ async fn a_call_can_be_asked_about() {
     let query: QueryRequest = fake.seen(QUERY)[1].parse();
     assert_eq!(query, QueryRequest { slot: 1, sequence: 9, settle: false, cancel: false });
 }
+
+//= test C-40
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_slot_is_told_at_once_that_the_session_is_gone() {
+    let fake = Fake::new(|seen| match seen.path.as_str() {
+        ONCE => Some(Act::Hang),
+        QUERY => Some(refusal(Reason::SessionUnknown, Outcome::NotExecuted)),
+        _ => None,
+    });
+    let session = fake.session().await;
+    let start = Instant::now();
+    let ending = async {
+        fake.reached(ONCE, 2).await;
+        let call = CallId { slot: SlotId(0), sequence: Sequence(1) };
+        session.query(call).await.unwrap_err();
+    };
+    let (one, two, waiting, ()) =
+        tokio::join!(call(&session, ONCE), call(&session, ONCE), call(&session, ONCE), ending);
+    let told = |result: Result<_, Status>| {
+        let status = result.unwrap_err();
+        (status.reason(), status.outcome())
+    };
+    let gone = Some(Reason::SessionUnknown);
+    assert_eq!(told(one), (gone, Some(Outcome::Unknown)));
+    assert_eq!(told(two), (gone, Some(Outcome::Unknown)));
+    assert_eq!(told(waiting), (gone, Some(Outcome::NotExecuted)));
+    assert!(start.elapsed() < Duration::from_secs(1));
+}
+
+//= test C-28
+#[tokio::test(start_paused = true)]
+async fn a_proxys_page_that_is_larger_than_a_reply_may_be_is_no_execution() {
+    let fake = Fake::new(|seen| {
+        (seen.path == ONCE && seen.earlier == 0).then_some(Act::Http(http::StatusCode::INTERNAL_SERVER_ERROR))
+    });
+    let session = fake.builder().response_bytes_max(16).open().await.unwrap();
+    assert_eq!(call(&session, ONCE).await.unwrap_err().outcome(), Some(Outcome::Unknown));
+}

@@ -5,11 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rpc_proto::deadline;
+use rpc_proto::pb::session::v1::OpenResponse;
 use tokio::time::Instant;
 use tonic::Code;
 
-use super::fake::{Act, Fake, ONCE, PLAIN, QUERY};
+use super::fake::{AGAIN, Act, B, Fake, ONCE, OPEN, PLAIN, QUERY, opened};
 use super::*;
+use crate::credentials::{Token, from_fn};
 use crate::{Connector as _, OutcomeExt as _};
 
 //= test C-42
@@ -69,6 +71,40 @@ async fn the_deadline_of_the_call_being_served_is_passed_on() {
     let seen = fake.seen(ONCE);
     assert_eq!(seen[0].timeout(), Some(Duration::from_secs(4)));
     assert_eq!(seen[1].timeout(), Some(Duration::from_secs(9)));
+}
+
+//= test C-43
+#[tokio::test(start_paused = true)]
+async fn a_deadline_holds_while_a_token_is_fetched() {
+    let fake = Fake::new(|seen| {
+        let ungranted = OpenResponse { services: Vec::new(), ..opened() };
+        (seen.path == OPEN).then(|| Act::message(&ungranted))
+    });
+    let asked = AtomicBool::new(false);
+    let credentials = from_fn(move || {
+        let first = !asked.swap(true, Ordering::SeqCst);
+        async move {
+            if !first {
+                std::future::pending::<()>().await;
+            }
+            Ok(Token::new("token").expires_in(Duration::from_secs(10)))
+        }
+    });
+    let target = Session::builder("http://fake.test").credentials(credentials).service::<B>();
+    let session = target.connector(fake.clone()).open().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    for path in [AGAIN, PLAIN] {
+        let start = Instant::now();
+        let status = request(&session, path, within(Duration::from_secs(2))).await.unwrap_err();
+        assert_eq!((status.code(), start.elapsed().as_secs()), (Code::DeadlineExceeded, 2), "{path}");
+    }
+    // Without a deadline, calls that wait for one fetch learn of its failure together.
+    let start = Instant::now();
+    let (one, two, three) = tokio::join!(call(&session, PLAIN), call(&session, AGAIN), call(&session, PLAIN));
+    for status in [one, two, three] {
+        assert_eq!(status.unwrap_err().reason(), Some(Reason::AuthUnavailable));
+    }
+    assert_eq!(start.elapsed().as_secs(), 10);
 }
 
 //= test C-43

@@ -100,7 +100,7 @@ pub(super) enum Act {
     /// Refuses the stream, as one that was not processed.
     RefuseStream,
     Hang,
-    /// A proxy's answer.
+    /// A proxy's answer, with a page for people.
     Http(StatusCode),
     After(Duration, Box<Act>),
     /// Messages, each after a while.
@@ -230,10 +230,16 @@ async fn act_on(mut act: Act, cut: CancellationToken) -> Result<Response<Body>, 
         }
         Act::RefuseStream => return Err(h2::Reason::REFUSED_STREAM.into()),
         Act::Hang | Act::After(..) => std::future::pending().await,
-        Act::Http(status) => Response::builder().status(status).body(Body::default()).unwrap(),
+        Act::Http(status) => Response::builder().status(status).body(page()).unwrap(),
         Act::Stream(messages) => stream(messages, Some(ok())),
         Act::Notices(messages) => stream(messages, None),
     })
+}
+
+fn page() -> Body {
+    Body::new(http_body_util::Full::new(Bytes::from_static(
+        b"<html>the gateway has no backend for this</html>",
+    )))
 }
 
 fn ok() -> HeaderMap {

@@ -2,7 +2,7 @@
 
 use tonic::Code;
 
-use super::fake::{Act, Fake, PLAIN, RENEW};
+use super::fake::{AGAIN, Act, Fake, ONCE, PLAIN, RENEW};
 use super::*;
 use crate::OutcomeExt as _;
 
@@ -52,14 +52,35 @@ async fn a_plain_call_refused_for_an_expired_authority_has_it_renewed_for_the_ne
 
 #[tokio::test(start_paused = true)]
 async fn a_plain_call_learns_that_the_session_is_gone() {
-    let fake =
-        Fake::new(|seen| (seen.path == PLAIN).then(|| refusal(Reason::SessionUnknown, Outcome::NotExecuted)));
+    let fake = Fake::new(|seen| {
+        matches!(seen.path.as_str(), PLAIN | RENEW)
+            .then(|| refusal(Reason::SessionUnknown, Outcome::NotExecuted))
+    });
     let session = fake.session().await;
-    for _ in 0..2 {
-        assert_eq!(call(&session, PLAIN).await.unwrap_err().reason(), Some(Reason::SessionUnknown));
-    }
-    assert_eq!(fake.seen(PLAIN).len(), 1);
+    let mut events = session.events();
+    assert_eq!(call(&session, PLAIN).await.unwrap_err().reason(), Some(Reason::SessionUnknown));
+    event(&mut events, |event| matches!(event, Event::Ended(_))).await;
+    assert_eq!(call(&session, PLAIN).await.unwrap_err().reason(), Some(Reason::SessionUnknown));
+    assert_eq!((fake.seen(PLAIN).len(), fake.seen(RENEW).len()), (1, 1));
     call(&session, ELSEWHERE).await.unwrap();
+}
+
+// A handler that has a session with a server behind it hands on the errors of its calls there, details included. Each
+// of them ended the session of its own caller.
+#[tokio::test(start_paused = true)]
+async fn what_a_handler_hands_on_from_another_server_does_not_end_the_session() {
+    for (path, reason) in [
+        (PLAIN, Reason::SessionUnknown),
+        (AGAIN, Reason::SessionUnknown),
+        (PLAIN, Reason::SessionEnded),
+        (AGAIN, Reason::SessionFenced),
+    ] {
+        let fake = Fake::new(move |seen| (seen.path == path).then(|| refusal(reason, Outcome::NotExecuted)));
+        let session = fake.session().await;
+        assert_eq!(call(&session, path).await.unwrap_err().reason(), Some(reason));
+        fake.reached(RENEW, 1).await;
+        call(&session, ONCE).await.unwrap_or_else(|status| panic!("after {reason} from {path}: {status:?}"));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -210,3 +210,34 @@ fn without_a_runtime_there_is_an_error_and_no_panic() {
     let result = Connections::new(Uri::from_static("http://localhost:1"), Config::default());
     assert!(matches!(result, Err(SetupError::NoRuntime)));
 }
+
+// A server that is being drained behind a balancer answers each new connection's first call and says goodbye.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_answers_and_leaves_at_once_is_not_dialled_in_a_tight_loop() {
+    let dials = watch::Sender::new(0_usize);
+    let dialled = dials.clone();
+    let config = Config::default().connections(1).connector(in_memory(move |io| {
+        dialled.send_modify(|count| *count += 1);
+        async {
+            let service =
+                service_fn(|_| async { Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())) });
+            let connection =
+                http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(io), service);
+            let mut connection = std::pin::pin!(connection);
+            // Long enough for one answer, in a time that stands still while anybody is busy.
+            tokio::select! {
+                _ = connection.as_mut() => return,
+                () = sleep(Duration::from_millis(1)) => connection.as_mut().graceful_shutdown(),
+            }
+            _ = connection.await;
+        }
+    }));
+    let connections = nowhere(config);
+    let end = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < end {
+        _ = connections.send_with(|| post("/echo"), within(Duration::from_secs(5))).await;
+        sleep(Duration::from_millis(2)).await;
+    }
+    let dials = *dials.borrow();
+    assert!((20..=400).contains(&dials), "{dials} dials in 10 s");
+}

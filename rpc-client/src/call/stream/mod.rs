@@ -1,0 +1,87 @@
+//! A call whose stream outlives its connections: one slot, one call id, one [`rpc_flow::Stream`], as many attempts as it
+//! takes.
+//!
+//! ```text
+//!   stub ── request body ──▶ ┌────────┐ ── NetBody ──▶ ┌─────────┐
+//!                            │ Stream │                │ attempt │ ◀─▶ a connection
+//!   stub ◀─ StreamedBody ─── └────────┘ ◀─── Feed ──── └─────────┘
+//! ```
+//!
+//! - The [`Driver`](driver::Driver) is a task of the session: it reads the stub's request, makes the attempts, and ends
+//!   with the call. The stub's future and then its body hold what tells it to: dropping them gives the call up.
+//! - **The slot** is finished when the caller has read the answer to its end or dropped it, not when the answer came.
+//!   So what is kept for callers that do not read is bounded by slots and windows, and as long as anything of a call is
+//!   wanted its id is not used again.
+//! - **Without a deadline** a lost connection is replaced for [`retry_time`](crate::Builder::retry_time), counted from
+//!   the last progress and not from the beginning: streams may run for days.
+//! - **Given up**, a call sends CANCEL and waits a second for the answer before its stream is reset. Unless that said
+//!   what became of the call, the slot goes into quarantine like any other.
+
+mod attempt;
+mod body;
+mod driver;
+mod head;
+mod watch;
+
+use http::{Request, Response};
+use rpc_core::error::Outcome;
+use rpc_core::negotiate::Unit;
+use rpc_core::policy::{MethodPolicy, Secure};
+use rpc_core::stream::Config;
+use rpc_core::stream::flow::Side;
+use rpc_flow::Stream;
+use tokio::time::Instant;
+use tonic::Status;
+use tonic::body::Body;
+
+pub use self::watch::StreamWatch;
+
+use self::driver::Driver;
+use super::headers::Template;
+use crate::Session;
+use crate::core::Core;
+
+/// Whether a call of this method is made here: it has checkpoints, its service was granted, and the session has agreed to
+/// resume.
+pub(super) fn resumes(core: &Core, method: &MethodPolicy) -> bool {
+    method.checkpoint.is_some()
+        && method.kind.streams()
+        && core.agreement.units.contains(Unit::Resume)
+        && core.covers(method.path)
+}
+
+/// Makes the call and waits for the handler's head, or for the end that came without one.
+///
+/// # Cancel safety
+///
+/// Dropped anywhere, the call is given up as the module says.
+//= W-19
+pub(super) async fn call(
+    session: Session,
+    method: &'static MethodPolicy,
+    request: Request<Body>,
+    deadline: Option<Instant>,
+) -> Result<Response<Body>, Box<Status>> {
+    let core = session.core();
+    core.check_life(Some(Outcome::NotExecuted))?;
+    let taken = core.slots.take(deadline).await?;
+    let (parts, body) = request.into_parts();
+    let stream = Stream::new(Side::Client, &config(core, method));
+    let (driver, answer) = Driver::new(session.clone(), stream, Template::new(parts), taken, deadline);
+    session.own(driver.run(body));
+    answer.wait().await
+}
+
+fn config(core: &Core, method: &MethodPolicy) -> Config {
+    let mut config = Config::default();
+    if core.agreement.window_bytes > 0 {
+        config.window_bytes = core.agreement.window_bytes;
+    }
+    let settings = core.settings;
+    let message_bytes_max = settings.request_bytes_max.max(settings.response_bytes_max);
+    config.message_bytes_max = u32::try_from(message_bytes_max).unwrap_or(u32::MAX);
+    config.checkpoint = method.checkpoint;
+    // The policy speaks of the handler. A stub's reader knows no points, so the session declares them.
+    config.secure = Secure::Automatic;
+    config
+}
