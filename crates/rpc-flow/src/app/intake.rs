@@ -46,6 +46,7 @@ impl Intake {
             let before = (state.flow.receiver().kept_bytes(), state.flow.receiver().secured());
             let take = state.flow.take();
             if before != (state.flow.receiver().kept_bytes(), state.flow.receiver().secured()) {
+                state.rouse_outgoing();
             }
             let next = next(state, side, take);
             if next.is_pending() {

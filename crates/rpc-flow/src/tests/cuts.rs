@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rpc_core::policy::{Checkpoint, Secure};
 use rpc_core::stream::{Config, Verify};
+use tokio::time::timeout;
 
 use super::call::{Cuts, NO_KEEPALIVE, Plan, call};
 use super::{Random, run};
@@ -95,6 +96,7 @@ fn the_same_holds_on_several_threads() {
         let mut plan = plan(seed);
         plan.slowness = [Duration::ZERO; 2];
         plan.stalls = false;
-        runtime.block_on(call(&plan));
+        let ends = runtime.block_on(async { timeout(Duration::from_secs(60), call(&plan)).await });
+        assert!(ends.is_ok(), "no end: {plan:?}");
     }
 }
