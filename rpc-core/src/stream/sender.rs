@@ -361,7 +361,9 @@ impl Sender {
     fn place_point_at_rest(&mut self) -> bool {
         let blocked =
             self.replay.sent() < self.replay.end() && !self.line.as_ref().is_some_and(Line::is_tentative);
-        let at_rest = self.replay.cursor() == self.replay.sent() && (blocked || self.all_is_sent());
+        // Short messages cost more to keep than their bytes: the window may be full of a few of them.
+        let full = self.replay.cost() >= self.window.bytes;
+        let at_rest = self.replay.cursor() == self.replay.sent() && (blocked || full || self.all_is_sent());
         at_rest && self.place_own()
     }
 

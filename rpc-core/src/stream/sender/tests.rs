@@ -109,6 +109,21 @@ fn a_full_window_always_has_a_point_in_it() {
     }
 }
 
+/// Found by random calls with tiny windows: what it costs to keep short messages filled the window long before their
+/// bytes did, and no point was placed that could have emptied it.
+//= test S-8
+#[test]
+fn a_window_full_of_a_few_short_messages_has_a_point_in_it() {
+    let mut sender = sender(&config(1_000));
+    while sender.has_room() {
+        sender.push(batch(1, 10)).unwrap();
+        written(&mut sender);
+    }
+    assert!(sender.sent().bytes < 250, "a quarter of the window would be reason enough: {:?}", sender.sent());
+    let serial = sender.points.last();
+    assert_eq!(serial, sender.sent());
+}
+
 //= test S-9
 #[test]
 fn points_of_the_policy_come_at_ends_of_batches_and_asked_ones_exactly() {
