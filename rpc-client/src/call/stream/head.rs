@@ -16,8 +16,7 @@ pub(super) fn headers(head: Option<Head>) -> HeaderMap {
     let entries = head.map(|head| head.entries).unwrap_or_default();
     let mut headers = HeaderMap::with_capacity(entries.len() + 1);
     for (name, value) in entries {
-        let (Ok(name), Ok(value)) =
-            (HeaderName::from_bytes(&name), HeaderValue::from_maybe_shared(value))
+        let (Ok(name), Ok(value)) = (HeaderName::from_bytes(&name), HeaderValue::from_maybe_shared(value))
         else {
             continue;
         };
