@@ -29,7 +29,7 @@ pub enum Event {
     },
     /// A renewal failed and is tried again.
     RenewalFailed(String),
-    /// An attempt of a protected call got no answer; the call is sent again with this attempt.
+    /// An attempt of a protected call or a resumable stream got no answer; the call is sent again with this attempt.
     CallRetried(CallAttempt),
     /// A stream goes on over another connection, with this attempt. Neither caller nor handler notice.
     StreamResumed(CallAttempt),

@@ -54,6 +54,8 @@
 //! - **Connections** are dialled, kept, replaced and balanced ([`net`]).
 //! - **Lost answers** of protected and `AT_LEAST_ONCE` calls are asked for again, with growing random waits, until the
 //!   deadline. What was provably not processed is sent again without being noticed.
+//! - **Streams of methods with `checkpoint`** go on over the next connection from what the other side has, without loss
+//!   or repetition; [`StreamWatch`] shows how far they are.
 //! - **Deadlines** hold for a call with all its attempts, streams to their last message. The shortest wins of what the
 //!   request says, what the method's policy says, what the [builder](Builder::call_timeout) says, and what is left of
 //!   the call that the present handler serves.
@@ -64,7 +66,7 @@
 //!
 //! # What it does not
 //!
-//! Streams do not resume yet, nothing is kept on this side's disk, and load is balanced over connections to one target
+//! Streams end with the process, nothing is kept on this side's disk, and load is balanced over connections to one target
 //! only.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -95,6 +97,9 @@ pub use rpc_core::id::{CallAttempt, CallId, Epoch, SessionId};
 pub use rpc_core::initiator::renewal::Rotation;
 pub use rpc_core::negotiate::{Agreement, FirstTurn, FirstTurnProposal, Offer, Unit, Units};
 pub use rpc_core::policy::Described;
+pub use rpc_core::stream::flow::Progress;
+pub use rpc_core::stream::position::Position;
+pub use rpc_flow::View;
 pub use rpc_proto::headers::Answered;
 
 pub use self::builder::{Builder, Target};

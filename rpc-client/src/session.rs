@@ -31,6 +31,9 @@ use crate::state::State;
 /// - **Protected methods** run once or not at all. The whole request is kept, the whole reply is read before the stub
 ///   gets it, and both are sent or asked for again until the deadline. Every error carries an
 ///   [outcome](crate::OutcomeExt::outcome) that is true.
+/// - **Methods with `checkpoint`** stream over as many connections as it takes, in sessions that agreed on
+///   [`Unit::Resume`](crate::Unit::Resume). Nothing is lost, repeated or reordered, and neither caller nor handler notice
+///   but by the time it takes. A response has a [`StreamWatch`](crate::StreamWatch) in its extensions.
 /// - **`AT_LEAST_ONCE` methods** are sent again until they are answered.
 /// - **Plain methods**, streams included, are passed through once.
 ///

@@ -138,6 +138,10 @@ impl Stream {
                 state.abandon(told);
             } else {
                 state.conclusion.get_or_insert(trailers);
+                if self.shared.side == Side::Server {
+                    // Its answer waits for END, also where the handler gave no body to pump.
+                    state.flow.app_ended();
+                }
                 state.rouse_all();
             }
         });

@@ -5,6 +5,7 @@
 //! - [`server::TestServer`]: a server with short times, and the [`ledger::Books`] that tell what its handlers did.
 //! - [`channel::Channel`]: a client made by hand, one HTTP/2 connection that can be cut, under the stock stubs.
 //! - [`session::Opened`]: an open session of such a client, which sets the three headers itself.
+//! - [`streams::Streams`]: handlers of streams that outlive their connections, which check what they get.
 //! - [`token`]: good tokens and bad ones.
 //! - [`proxy::Proxy`]: a TCP proxy that cuts, stalls and refuses.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -15,6 +16,7 @@ pub mod pb;
 pub mod proxy;
 pub mod server;
 pub mod session;
+pub mod streams;
 pub mod token;
 
 use std::future::Future;

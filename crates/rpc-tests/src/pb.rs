@@ -18,5 +18,14 @@ pub mod shapes {
     }
 }
 
+/// `streams.*`.
+pub mod streams {
+    /// `TestStreams`, whose streams outlive their connections.
+    #[allow(clippy::all, missing_docs, unreachable_pub, reason = "generated code")]
+    pub mod v1 {
+        tonic::include_proto!("streams.v1");
+    }
+}
+
 /// The encoded descriptors of all of them and their imports, options included.
 pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("session_descriptor");

@@ -17,6 +17,7 @@ use crate::channel::Channel;
 use crate::ledger::{Books, Ledger};
 use crate::pb::FILE_DESCRIPTOR_SET;
 use crate::pb::ledger::v1::test_ledger_server::TestLedgerServer;
+use crate::pb::streams::v1::test_streams_server::TestStreamsServer;
 use crate::{soon, token};
 
 /// How long the end of a test server may take before it cuts what is left.
@@ -44,6 +45,12 @@ impl TestServer {
     /// A server with all defaults.
     pub async fn start() -> Self {
         Self::start_with(|builder| builder).await
+    }
+
+    /// A server that serves [`Streams`](crate::streams::Streams), too.
+    pub async fn with_streams() -> Self {
+        let service = TestStreamsServer::new(crate::streams::Streams);
+        Self::start_with(|builder| builder.service(service)).await
     }
 
     /// A server that the test configures, on a port that the system chooses, on the test's own runtime.

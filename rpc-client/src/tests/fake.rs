@@ -181,7 +181,7 @@ impl Fake {
         self.0.open.send_modify(|open| *open -= 1);
     }
 
-    async fn answer(
+    pub(super) async fn answer(
         self,
         request: Request<Incoming>,
         cut: CancellationToken,
@@ -207,7 +207,7 @@ impl Connector for Fake {
     }
 }
 
-type Body = UnsyncBoxBody<Bytes, Infallible>;
+pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 async fn act_on(mut act: Act, cut: CancellationToken) -> Result<Response<Body>, h2::Error> {
     while let Act::After(wait, then) = act {

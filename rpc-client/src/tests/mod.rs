@@ -7,6 +7,7 @@ mod keeping;
 mod opening;
 mod plain;
 mod secrets;
+mod streams;
 
 use std::time::Duration;
 

@@ -63,21 +63,27 @@ where
         match ready!(body.as_mut().poll_frame(cx)) {
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(bytes) => data = Some(bytes),
-                Err(frame) => *trailers = frame.into_trailers().ok(),
+                // Nothing comes after them, and tonic's encoder would ask the handler's stream again.
+                Err(frame) => {
+                    *trailers = frame.into_trailers().ok();
+                    return Poll::Ready(ended(shared, trailers));
+                }
             },
             Some(Err(error)) => {
                 shared.with(|state| broken(state, shared.side));
                 return Poll::Ready(AppEnd::Failed(error.into()));
             }
-            None => {
-                shared.with(|state| {
-                    state.flow.app_ended();
-                    state.rouse_outgoing();
-                });
-                return Poll::Ready(AppEnd::Done(trailers.take()));
-            }
+            None => return Poll::Ready(ended(shared, trailers)),
         }
     }
+}
+
+fn ended(shared: &Shared, trailers: &mut Option<HeaderMap>) -> AppEnd {
+    shared.with(|state| {
+        state.flow.app_ended();
+        state.rouse_outgoing();
+    });
+    AppEnd::Done(trailers.take())
 }
 
 /// Takes what the body gave, and says whether to ask it for more.

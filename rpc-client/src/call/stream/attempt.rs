@@ -5,6 +5,7 @@ use http_body::Body as _;
 use rpc_flow::{Attempt, Ended, Feed};
 use rpc_proto::frames::resume_value;
 use rpc_proto::headers::{SESSION_FRAMES, SESSION_RESUME};
+use tokio::time::Instant;
 use tonic::Status;
 use tonic::body::Body;
 
@@ -22,8 +23,8 @@ pub(super) enum Met {
     Refused(Box<Status>),
     /// Something answered that does not speak gRPC.
     NotGrpc(Box<Status>),
-    /// The attempt was joined to the stream, and its response ended so.
-    Joined(Ended),
+    /// The attempt was joined to the stream at that time, and its response ended so.
+    Joined(Instant, Ended),
 }
 
 /// Says in `headers` that this side reads frames, and from where the attempt goes on.
@@ -58,7 +59,8 @@ pub(super) async fn exchange(
     repair_details(&mut head.headers);
     let Some(status) = Status::from_header_map(&head.headers) else {
         joined(&head.headers);
-        return Met::Joined(feed.run(body).await);
+        let at = Instant::now();
+        return Met::Joined(at, feed.run(body).await);
     };
     if body.is_end_stream() {
         // The request ends in order, and not with a reset that would count against the connection.

@@ -10,7 +10,6 @@ use http::{HeaderMap, Request};
 use rpc_core::error::Reason;
 use rpc_core::id::{Attempt, CallAttempt};
 use rpc_core::initiator::outcome::{Fate, Word};
-use rpc_core::stream::position::Position;
 use rpc_flow::{AppEnd, Ended, Feed, Frames, How, Stream};
 use rpc_proto::headers::Answered;
 use rpc_proto::status::Details;
@@ -21,6 +20,7 @@ use tonic::{Code, Status};
 
 use super::attempt::{Met, exchange, stamp};
 use super::body::{Answer, Answers, Reader, StreamedBody, Verdict};
+use super::patience::Patience;
 use crate::Session;
 use crate::call::body::unanswered;
 use crate::call::headers::{Template, stamp_call};
@@ -32,7 +32,6 @@ use crate::deadline;
 use crate::error::{lost, refusal};
 use crate::events::Event;
 use crate::net::SendOptions;
-use crate::retry::Waits;
 use crate::slots::Taken;
 
 /// How long a call that was given up waits for its answer, before its stream is reset.
@@ -160,7 +159,9 @@ impl Driver {
             met = &mut exchange => met,
             cut = self.cut() => return Next::Over(self.give_up(cut, exchange).await),
         };
-        if self.patience.progressed(&self.stream) {
+        if let Met::Joined(at, _) = &met
+            && self.patience.was_joined(*at, &self.stream)
+        {
             self.reauthorized = false;
         }
         self.judge(met, proofs, sent).await
@@ -196,7 +197,7 @@ impl Driver {
             }
             Met::NotGrpc(status) => Next::Over(Over::Failed(Word::Unknown, None, status)),
             Met::Refused(status) => self.refused(status, proofs).await,
-            Met::Joined(ended) => self.joined(ended, proofs, sent).await,
+            Met::Joined(_, ended) => self.joined(ended, proofs, sent).await,
         }
     }
 
@@ -283,7 +284,7 @@ impl Driver {
             Cut::Hurry => self.stream.cancel(),
         }
         let said = match timeout(CANCEL_WAIT, exchange).await {
-            Ok(Met::Joined(ended)) => with_status(ended.trailers).1,
+            Ok(Met::Joined(_, ended)) => with_status(ended.trailers).1,
             Ok(Met::Refused(status)) => Some(*status),
             Ok(Met::Unanswered(_) | Met::NotGrpc(_)) | Err(_) => None,
         };
@@ -413,39 +414,6 @@ fn with_status(trailers: Option<HeaderMap>) -> (HeaderMap, Option<Status>) {
     repair_details(&mut trailers);
     let status = Status::from_header_map(&trailers);
     (trailers, status)
-}
-
-/// How long a stream without a connection is tried to be resumed.
-struct Patience {
-    deadline: Option<Instant>,
-    retry_time: Duration,
-    waits: Waits,
-    /// How far the stream had come when it last came any further, and when that was noticed.
-    progress: (Position, Position),
-    since: Instant,
-}
-
-impl Patience {
-    fn new(deadline: Option<Instant>, retry_time: Duration) -> Self {
-        let progress = (Position::ORIGIN, Position::ORIGIN);
-        Self { deadline, retry_time, waits: Waits::default(), progress, since: Instant::now() }
-    }
-
-    /// When no further attempt is made.
-    fn until(&self) -> Instant {
-        self.deadline.unwrap_or(self.since + self.retry_time)
-    }
-
-    /// An attempt has ended: whether the stream has come further in it. Then patience begins anew.
-    fn progressed(&mut self, stream: &Stream) -> bool {
-        let progress = stream.progress();
-        let progress = (progress.sent_secured, progress.received);
-        let further = progress != self.progress;
-        if further {
-            (self.progress, self.since, self.waits) = (progress, Instant::now(), Waits::default());
-        }
-        further
-    }
 }
 
 /// Ends the stream when the task ends without having done so: at the end of the runtime, or by a panic.

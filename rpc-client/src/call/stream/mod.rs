@@ -21,6 +21,7 @@ mod attempt;
 mod body;
 mod driver;
 mod head;
+mod patience;
 mod watch;
 
 use http::{Request, Response};

@@ -50,9 +50,14 @@ impl Handling {
         let work = deadline::scope(deadline, handle(inner, request, &stream));
         let work = AssertUnwindSafe(work).catch_unwind();
         let status = tokio::select! {
-            done = work => done.unwrap_or_else(|_| {
-                Refusal::new(Reason::HandlerPanicked, "the handler panicked").into_status()
-            }),
+            done = work => match done {
+                Ok(status) => status,
+                Err(_) => {
+                    let refusal = Refusal::new(Reason::HandlerPanicked, "the handler panicked");
+                    settled.panicked(refusal.outcome(Outcome::Done).into());
+                    return;
+                }
+            },
             why = given_up(&call, &stream, deadline) => {
                 let status = match why {
                     GivenUp::Deadline => exceeded(call.policy.is_protected()),
@@ -98,6 +103,17 @@ impl Settled<'_> {
         // The slot first: whoever has the answer may use it for the next call at once.
         drop(self);
         stream.conclude(trailers);
+    }
+}
+
+impl Settled<'_> {
+    /// The handler panicked, perhaps in the middle of a message: what it gave is not brought to an end.
+    //= C-15
+    fn panicked(mut self, status: Status) {
+        self.code = Some(Code::Internal as u8);
+        let stream = self.stream.clone();
+        drop(self);
+        stream.abandon(status);
     }
 }
 
