@@ -2,8 +2,8 @@
 //!
 //! A caller authenticates, opens a session, and makes ordinary gRPC calls to ordinary tonic handlers. Calls of methods
 //! that say so in the `.proto` file run once or not at all, whatever happens to the connections, and their callers
-//! learn which. What this crate does not do: streams are plain gRPC streams, and the one store there is forgets with
-//! the process.
+//! learn which. Streams of methods with a `checkpoint` go on over the next connection. What this crate does not do yet:
+//! nothing of calls and streams survives the process.
 //!
 //! # Example
 //!

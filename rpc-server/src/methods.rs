@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::HashMap;
 
 use rpc_core::negotiate::Offered;
-use rpc_core::policy::{Cancellation, Delivery, MethodPolicy, Record, ServicePolicy};
+use rpc_core::policy::{Cancellation, Delivery, MethodPolicy, Record, Secure, ServicePolicy};
 use rpc_core::store::Durability;
 
 /// Path prefix of the session service.
@@ -162,7 +162,9 @@ fn unkept(method: &MethodPolicy, durability: Durability) -> Option<&'static str>
 }
 
 fn later(method: &MethodPolicy) -> Option<&'static str> {
-    if method.exclusive.is_some() {
+    if method.checkpoint.is_some_and(|checkpoint| checkpoint.secure == Secure::Explicit) {
+        Some("lets its handler secure sync points, which handlers cannot do in this version yet")
+    } else if method.exclusive.is_some() {
         Some("is in an exclusive class, and this version does not keep classes apart yet")
     } else if method.half_duplex {
         Some("is half duplex, and this version does not pass turns yet")
@@ -178,7 +180,7 @@ pub(crate) fn may_stop(method: &MethodPolicy) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use rpc_core::policy::MethodKind;
+    use rpc_core::policy::{Checkpoint, MethodKind};
 
     use super::*;
 
@@ -232,15 +234,22 @@ mod tests {
         assert_eq!(names, [("bank.v1.Admin", false), ("bank.v1.Ledger", true), ("old.Service", true)]);
     }
 
+    fn checkpoint(secure: Secure) -> Checkpoint {
+        Checkpoint { every_messages: Some(40), every_bytes: None, every: None, secure }
+    }
+
     //= test C-56
     #[test]
     fn a_promise_that_cannot_be_kept_is_named() {
         let memory = MethodPolicy { delivery: Delivery::AtMostOnce, ..PLAIN };
         assert_eq!(unkept(&PLAIN, Durability::Volatile), None);
         assert_eq!(unkept(&memory, Durability::Volatile), None);
+        let automatic = MethodPolicy { checkpoint: Some(checkpoint(Secure::Automatic)), ..PLAIN };
+        assert_eq!(unkept(&automatic, Durability::Volatile), None);
         for method in [
             MethodPolicy { record: Record::Durable, ..memory },
             MethodPolicy { delivery: Delivery::ExactlyOnce, record: Record::Durable, ..PLAIN },
+            MethodPolicy { checkpoint: Some(checkpoint(Secure::Explicit)), ..PLAIN },
             MethodPolicy { exclusive: Some("bulk"), ..PLAIN },
             MethodPolicy { half_duplex: true, ..PLAIN },
         ] {
