@@ -48,6 +48,9 @@ impl Tally {
     }
 }
 
+/// A download panics before the chunk with this index.
+pub const PANICS_AT: u64 = 1_000_000;
+
 /// Chunks with the error that ends them.
 type Chunks = Pin<Box<dyn Stream<Item = Result<Chunk, Status>> + Send>>;
 
@@ -69,8 +72,10 @@ impl TestStreams for Streams {
         if chunks == 0 {
             return Err(Status::invalid_argument("no chunks are wanted"));
         }
-        let chunks =
-            futures_util::stream::iter((0..chunks).map(move |index| Ok(chunk(index, payload_bytes))));
+        let chunks = futures_util::stream::iter((0..chunks).map(move |index| {
+            assert!(index != PANICS_AT, "so many chunks want the handler to panic");
+            Ok(chunk(index, payload_bytes))
+        }));
         Ok(Response::new(Box::pin(chunks)))
     }
 

@@ -155,3 +155,38 @@ async fn a_handlers_error_in_the_middle_ends_the_callers_stream() {
     let status = minute("the chat", read(response.into_inner())).await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::DataLoss, "chunk 0 instead of 3"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_on_a_link_that_falls_silent_goes_on_over_another() {
+    for direction in [Direction::ToServer, Direction::ToClient] {
+        let server = TestServer::with_streams().await;
+        let proxy = Proxy::start(server.address(), 1).await.expect("loopback is to be had");
+        let mut client = Client::new(open(proxy.address()).await);
+        // Half open from some place on; the connections after it pass.
+        proxy.plan(Fault::Stall { direction, after_bytes: 200_000 });
+        proxy.cut(End::Fin);
+        let call = tokio::spawn(async move { client.upload(chunks(CHUNKS, PAYLOAD_BYTES)).await });
+        soon("the second connection", async {
+            while proxy.connections() < 2 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        proxy.plan(Fault::Pass);
+        let response = minute("the upload", call).await.unwrap();
+        let response = response.unwrap_or_else(|status| panic!("{direction:?}: {status:?}"));
+        assert_eq!(response.into_inner(), tally(CHUNKS, PAYLOAD_BYTES).summary(), "{direction:?}");
+    }
+}
+
+//= test C-15
+#[tokio::test]
+async fn a_handlers_panic_in_the_middle_is_an_error_and_never_the_end() {
+    let server = TestServer::with_streams().await;
+    let mut client = Client::new(open(server.address()).await);
+    let wanted = Request { chunks: rpc_tests::streams::PANICS_AT + 10, payload_bytes: 1 };
+    let response = minute("the head", client.download(wanted)).await.unwrap();
+    let status = minute("the download", read(response.into_inner())).await.unwrap_err();
+    assert_eq!(status.code(), Code::Internal, "{status:?}");
+    assert_eq!(status.reason(), Some(rpc_client::Reason::HandlerPanicked), "{status:?}");
+}
