@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rpc_client::net::State;
+use rpc_client::net::{Keepalive, State};
 use rpc_client::{Answered, CallInfo, Outcome, OutcomeExt as _, Reason};
 use rpc_tests::pb::ledger::v1::TestRequest;
 use rpc_tests::proxy::{Direction, End, Proxy};
@@ -150,25 +150,25 @@ async fn a_stoppable_handler_is_stopped_by_its_callers_cancel() {
 async fn a_session_that_nobody_keeps_expires_and_says_so() {
     let server = TestServer::start_with(|builder| {
         builder.terms(rpc_tests::server::terms(|terms| {
-            terms.lease.min = Duration::from_millis(200);
-            terms.lease.default = Duration::from_millis(200);
+            terms.lease.min = Duration::from_secs(1);
+            terms.lease.default = Duration::from_secs(1);
             terms.linger.default = Duration::from_millis(200);
         }))
     })
     .await;
     let proxy = Proxy::start(server.address(), 7).await.expect("loopback is to be had");
-    let session = open(proxy.address(), |config| config.connections(1)).await;
+    let session = open(proxy.address(), |config| config.connections(1).keepalive(Keepalive::default())).await;
     let mut client = Client::new(session.clone());
     // Kept alive by the client, for longer than the lease.
     let start = Instant::now();
-    while start.elapsed() < Duration::from_millis(600) {
+    while start.elapsed() < Duration::from_millis(2_200) {
         client.echo(request("kept")).await.unwrap();
         tokio::time::sleep(Duration::from_millis(150)).await;
     }
     proxy.refuse(true);
     proxy.cut(End::Rst);
     let outage = Instant::now();
-    while outage.elapsed() < Duration::from_millis(700) {
+    while outage.elapsed() < Duration::from_millis(1_500) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     proxy.refuse(false);
