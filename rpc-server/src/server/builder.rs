@@ -1,26 +1,23 @@
 //! Building a server.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
 use rpc_core::config::{Limits, Terms};
 use rpc_core::policy::Described;
 use rpc_core::store::Store;
 use rpc_proto::pb::session::v1::session_service_server::SessionServiceServer;
 use tokio::net::ToSocketAddrs;
-use tonic::body::Body;
 use tonic::server::NamedService;
 use tonic::service::{Routes, RoutesBuilder};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
-use tower_service::Service;
 
 use super::connections::Serving;
 use super::{Detached, Server, SessionStack, StackLayer, StartError};
 use crate::auth::Authenticator;
+use crate::layers::Handler;
 use crate::methods::{Access, Methods};
 use crate::net::{self, Report};
 use crate::service;
@@ -293,20 +290,6 @@ fn add_reflection(
 }
 
 /// A generated service, as tonic's router takes it.
-pub trait Served:
-    Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send + 'static>
-    + Clone
-    + Send
-    + Sync
-    + 'static
-{
-}
+pub trait Served: Handler + Sync {}
 
-impl<S> Served for S where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send + 'static>
-        + Clone
-        + Send
-        + Sync
-        + 'static
-{
-}
+impl<S: Handler + Sync> Served for S {}

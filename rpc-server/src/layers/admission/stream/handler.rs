@@ -59,7 +59,7 @@ impl Handling {
                 }
             },
             why = given_up(&call, &stream, deadline) => {
-                let status = match why {
+                settled.given_up(match why {
                     GivenUp::Deadline => exceeded(call.policy.is_protected()),
                     GivenUp::SessionEnded(reason) => {
                         let refusal = Refusal::new(reason, "the session ended while the call was under way");
@@ -69,8 +69,7 @@ impl Handling {
                         let refusal = Refusal::new(Reason::CallCancelled, "the caller cancelled the call");
                         refusal.outcome(Outcome::Unknown).into()
                     }
-                };
-                stream.abandon(status);
+                });
                 return;
             }
         };
@@ -99,21 +98,24 @@ impl Settled<'_> {
             trailers.insert("grpc-status", (status.code() as i32).into());
         }
         self.code = Some(u8::try_from(status.code() as i32).unwrap_or(Code::Unknown as u8));
-        let stream = self.stream.clone();
+        let stream = self.stream;
         // The slot first: whoever has the answer may use it for the next call at once.
         drop(self);
         stream.conclude(trailers);
     }
-}
 
-impl Settled<'_> {
+    /// The handler was dropped before its end, for what `status` says.
+    fn given_up(self, status: Status) {
+        let stream = self.stream;
+        drop(self);
+        stream.abandon(status);
+    }
+
     /// The handler panicked, perhaps in the middle of a message: what it gave is not brought to an end.
     //= C-15
     fn panicked(mut self, status: Status) {
         self.code = Some(Code::Internal as u8);
-        let stream = self.stream.clone();
-        drop(self);
-        stream.abandon(status);
+        self.given_up(status);
     }
 }
 
