@@ -18,6 +18,8 @@ pub const SESSION_OUTCOME: HeaderName = HeaderName::from_static("session-outcome
 pub const SESSION_FRAMES: HeaderName = HeaderName::from_static("session-frames");
 /// Positions of a resumed stream, protobuf `Resume`.
 pub const SESSION_RESUME: HeaderName = HeaderName::from_static("session-resume-bin");
+/// Name of the activity that a stream works on: 1 to 128 bytes.
+pub const SESSION_ACTIVITY: HeaderName = HeaderName::from_static("session-activity-bin");
 
 /// Length of a ticket in its header.
 const TICKET_TEXT_BYTES: usize = 43;

@@ -80,9 +80,12 @@ fn fate(call: &AbortedCall) -> Option<CallFate> {
     let outcome = match call.state() {
         State::Done => Outcome::Done,
         State::NotExecuted => Outcome::NotExecuted,
-        State::Unknown | State::Running | State::Absent | State::Forgotten | State::Unspecified => {
-            Outcome::Unknown
-        }
+        State::Unknown
+        | State::Running
+        | State::Absent
+        | State::Forgotten
+        | State::Interrupted
+        | State::Unspecified => Outcome::Unknown,
     };
     let sequence = (call.sequence > 0).then_some(Sequence(call.sequence))?;
     Some(CallFate { call: CallId { slot: SlotId(call.slot), sequence }, outcome })

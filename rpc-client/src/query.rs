@@ -66,8 +66,7 @@ pub(crate) async fn ask(core: &Core, call: CallId) -> Result<CallState, Box<Stat
     loop {
         core.check_life(None)?;
         let (mut client, proofs) = core.client();
-        let query =
-            QueryRequest { slot: call.slot.0, sequence: call.sequence.0, settle: false, cancel: false };
+        let query = QueryRequest { slot: call.slot.0, sequence: call.sequence.0, ..QueryRequest::default() };
         let status = match timeout_at(until, client.query(query)).await {
             Ok(Ok(answer)) => return read(answer.into_inner()),
             Ok(Err(status)) => status,
@@ -92,7 +91,7 @@ fn read(answer: QueryResponse) -> Result<CallState, Box<Status>> {
         State::Done => CallState::Done(reply(answer.reply.unwrap_or_default())),
         State::Unknown => CallState::Unknown,
         State::Forgotten => CallState::Forgotten,
-        State::Unspecified => {
+        State::Unspecified | State::Interrupted => {
             let message = "the answer does not say what became of the call";
             return Err(Box::new(crate::error::refusal(
                 rpc_core::error::Reason::ProtocolViolated,

@@ -24,6 +24,7 @@ pub enum Code {
     Unimplemented = 12,
     Internal = 13,
     Unavailable = 14,
+    DataLoss = 15,
     Unauthenticated = 16,
 }
 
@@ -172,6 +173,24 @@ reasons! {
     DeadlineExceeded = "DEADLINE_EXCEEDED", DeadlineExceeded;
     /// The handler panicked.
     HandlerPanicked = "HANDLER_PANICKED", Internal;
+    /// The two sides of the stream do not have the same messages.
+    StreamDiverged = "STREAM_DIVERGED", DataLoss;
+    /// The stream broke off before its end, and nobody will resume it.
+    StreamIncomplete = "STREAM_INCOMPLETE", Aborted;
+    /// The streams of the server take all the memory that they may.
+    StreamsExhausted = "STREAMS_EXHAUSTED", ResourceExhausted;
+    /// The handler works with sync points, and the call has none: its session lacks the unit resume.
+    CheckpointsRequired = "CHECKPOINTS_REQUIRED", FailedPrecondition;
+    /// The handler is to secure sync points, and reads past them.
+    CheckpointsIgnored = "CHECKPOINTS_IGNORED", Internal;
+    /// Another call works on the activity.
+    ActivityBusy = "ACTIVITY_BUSY", FailedPrecondition;
+    /// The activity stands at another sync point than the one to be resumed from; ask where.
+    ActivityMoved = "ACTIVITY_MOVED", Aborted;
+    /// The activity was taken over by another call.
+    ActivityInterrupted = "ACTIVITY_INTERRUPTED", Aborted;
+    /// The principal or the server has as many activities as it may.
+    ActivitiesExhausted = "ACTIVITIES_EXHAUSTED", ResourceExhausted;
     /// A protected method was sent something that is not one whole request message.
     RequestIncomplete = "REQUEST_INCOMPLETE", InvalidArgument;
 

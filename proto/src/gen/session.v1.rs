@@ -239,6 +239,159 @@ pub struct ServiceOptions {
     #[prost(string, repeated, tag = "2")]
     pub scopes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
+/// The content of field 536870911, which is all that a control frame's gRPC message holds.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ControlFrame {
+    /// A reader ignores a frame that it does not know.
+    #[prost(oneof = "control_frame::Frame", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
+    pub frame: ::core::option::Option<control_frame::Frame>,
+}
+/// Nested message and enum types in `ControlFrame`.
+pub mod control_frame {
+    /// The handler's own response headers. Server only.
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct Head {
+        #[prost(message, repeated, tag = "1")]
+        pub entries: ::prost::alloc::vec::Vec<head::Entry>,
+    }
+    /// Nested message and enum types in `Head`.
+    pub mod head {
+        #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+        #[prost(skip_debug)]
+        pub struct Entry {
+            /// Lower case.
+            #[prost(bytes = "bytes", tag = "1")]
+            pub name: ::prost::bytes::Bytes,
+            #[prost(bytes = "bytes", tag = "2")]
+            pub value: ::prost::bytes::Bytes,
+        }
+    }
+    /// Position of the next byte of the direction that it travels in.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct At {
+        #[prost(uint32, tag = "1")]
+        pub generation: u32,
+        #[prost(message, optional, tag = "2")]
+        pub position: ::core::option::Option<super::Position>,
+        /// CRC32C of everything before it.
+        #[prost(fixed32, tag = "3")]
+        pub crc32c: u32,
+    }
+    /// What this side has of the other direction.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Received {
+        #[prost(uint32, tag = "1")]
+        pub generation: u32,
+        /// End of the last whole message.
+        #[prost(message, optional, tag = "2")]
+        pub position: ::core::option::Option<super::Position>,
+        /// CRC32C of everything before it.
+        #[prost(fixed32, tag = "3")]
+        pub crc32c: u32,
+        /// The last secured point; 0: none.
+        #[prost(uint64, tag = "4")]
+        pub secured: u64,
+        /// How far the sender may go.
+        #[prost(message, optional, tag = "5")]
+        pub limit: ::core::option::Option<super::Position>,
+    }
+    /// A sync point of the direction that it travels in.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    #[prost(skip_debug)]
+    pub struct Sync {
+        /// From 1, one higher than the last.
+        #[prost(uint64, tag = "1")]
+        pub serial: u64,
+        #[prost(message, optional, tag = "2")]
+        pub position: ::core::option::Option<super::Position>,
+        /// CRC32C of everything before it.
+        #[prost(fixed32, tag = "3")]
+        pub crc32c: u32,
+        /// Where `UNIT_DIGEST` is on: BLAKE3 of the last point's value and the bytes since it. 32 bytes.
+        #[prost(bytes = "bytes", tag = "4")]
+        pub blake3: ::prost::bytes::Bytes,
+        /// What the sending application left. At most 64 KiB.
+        #[prost(bytes = "bytes", tag = "5")]
+        pub state: ::prost::bytes::Bytes,
+    }
+    /// Everything up to the point is secured.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    #[prost(skip_debug)]
+    pub struct SyncAck {
+        #[prost(uint64, tag = "1")]
+        pub serial: u64,
+        /// What the receiving application left. At most 64 KiB.
+        #[prost(bytes = "bytes", tag = "2")]
+        pub state: ::prost::bytes::Bytes,
+    }
+    /// Flow control of the other direction.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Credit {
+        /// End of the last whole message that arrived.
+        #[prost(message, optional, tag = "1")]
+        pub received: ::core::option::Option<super::Position>,
+        /// How far the sender may go.
+        #[prost(message, optional, tag = "2")]
+        pub limit: ::core::option::Option<super::Position>,
+    }
+    /// Nothing to say.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Alive {}
+    /// The caller gave up. Client only.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Cancel {}
+    /// The direction that it travels in ends here.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct End {
+        #[prost(message, optional, tag = "1")]
+        pub position: ::core::option::Option<super::Position>,
+    }
+    /// A reader ignores a frame that it does not know.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Frame {
+        #[prost(message, tag = "1")]
+        Head(Head),
+        #[prost(message, tag = "2")]
+        At(At),
+        #[prost(message, tag = "3")]
+        Received(Received),
+        #[prost(message, tag = "4")]
+        Sync(Sync),
+        #[prost(message, tag = "5")]
+        SyncAck(SyncAck),
+        #[prost(message, tag = "6")]
+        Credit(Credit),
+        #[prost(message, tag = "7")]
+        Keepalive(Alive),
+        #[prost(message, tag = "8")]
+        Cancel(Cancel),
+        #[prost(message, tag = "9")]
+        End(End),
+    }
+}
+/// A place between two messages of one direction, from its beginning over all attempts.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Position {
+    /// Messages before it.
+    #[prost(uint64, tag = "1")]
+    pub messages: u64,
+    /// Their bytes as gRPC frames them: five bytes each and the message.
+    #[prost(uint64, tag = "2")]
+    pub bytes: u64,
+}
+/// The value of `session-resume-bin`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Resume {
+    /// Generation of the direction that this side sends.
+    #[prost(uint32, tag = "1")]
+    pub generation: u32,
+    /// Where the first byte of this side's body belongs.
+    #[prost(message, optional, tag = "2")]
+    pub send_from: ::core::option::Option<Position>,
+    /// What this side has of the other direction.
+    #[prost(message, optional, tag = "3")]
+    pub received: ::core::option::Option<control_frame::Received>,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct OpenRequest {
     /// 16 random bytes that name this opening.
@@ -411,7 +564,7 @@ pub struct Ended {
     #[prost(string, tag = "1")]
     pub reason: ::prost::alloc::string::String,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct QueryRequest {
     #[prost(uint32, tag = "1")]
     pub slot: u32,
@@ -423,6 +576,12 @@ pub struct QueryRequest {
     /// If the call is running and its policy lets cancellation stop it, stop it.
     #[prost(bool, tag = "4")]
     pub cancel: bool,
+    /// Asks for the activity of this name, of the session's principal, instead of a call. 1 to 128 bytes.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub activity: ::prost::bytes::Bytes,
+    /// If a call works on the activity, end that call first: the answer is then where the activity can be resumed.
+    #[prost(bool, tag = "6")]
+    pub interrupt: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct QueryResponse {
@@ -434,6 +593,9 @@ pub struct QueryResponse {
     /// Last sequence of the slot that was admitted or settled.
     #[prost(uint64, tag = "3")]
     pub last_sequence: u64,
+    /// Of a call or activity that streams with checkpoints: from where it can go on.
+    #[prost(message, optional, tag = "4")]
+    pub resumption: ::core::option::Option<Resumption>,
 }
 /// Nested message and enum types in `QueryResponse`.
 pub mod query_response {
@@ -462,6 +624,8 @@ pub mod query_response {
         Unknown = 5,
         /// A later call uses the slot; nothing is remembered of this one.
         Forgotten = 6,
+        /// Only of an activity: no call works on it, and one may resume it.
+        Interrupted = 7,
     }
     impl State {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -477,6 +641,7 @@ pub mod query_response {
                 Self::Done => "STATE_DONE",
                 Self::Unknown => "STATE_UNKNOWN",
                 Self::Forgotten => "STATE_FORGOTTEN",
+                Self::Interrupted => "STATE_INTERRUPTED",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -489,10 +654,41 @@ pub mod query_response {
                 "STATE_DONE" => Some(Self::Done),
                 "STATE_UNKNOWN" => Some(Self::Unknown),
                 "STATE_FORGOTTEN" => Some(Self::Forgotten),
+                "STATE_INTERRUPTED" => Some(Self::Interrupted),
                 _ => None,
             }
         }
     }
+}
+/// From where a stream can go on, in both directions.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Resumption {
+    /// Of the requests.
+    #[prost(message, optional, tag = "1")]
+    pub requests: ::core::option::Option<Secured>,
+    /// Of the responses.
+    #[prost(message, optional, tag = "2")]
+    pub responses: ::core::option::Option<Secured>,
+}
+/// The last secured point of one direction. Unset where nothing is secured.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Secured {
+    #[prost(uint64, tag = "1")]
+    pub serial: u64,
+    #[prost(message, optional, tag = "2")]
+    pub position: ::core::option::Option<Position>,
+    /// CRC32C of everything before it.
+    #[prost(fixed32, tag = "3")]
+    pub crc32c: u32,
+    /// Where `UNIT_DIGEST` is on: the value of the point, as in SYNC.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub blake3: ::prost::bytes::Bytes,
+    /// What the sending application left with the point.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub sender_state: ::prost::bytes::Bytes,
+    /// What the receiving application left when it secured the point.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub receiver_state: ::prost::bytes::Bytes,
 }
 /// What a slot remembers of its last call.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1475,157 +1671,4 @@ pub struct ServerLimits {
     pub reply_bytes_max: u32,
     #[prost(uint64, tag = "7")]
     pub window_bytes_max: u64,
-}
-/// The content of field 536870911, which is all that a control frame's gRPC message holds.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct ControlFrame {
-    /// A reader ignores a frame that it does not know.
-    #[prost(oneof = "control_frame::Frame", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
-    pub frame: ::core::option::Option<control_frame::Frame>,
-}
-/// Nested message and enum types in `ControlFrame`.
-pub mod control_frame {
-    /// The handler's own response headers. Server only.
-    #[derive(Clone, PartialEq, ::prost::Message)]
-    pub struct Head {
-        #[prost(message, repeated, tag = "1")]
-        pub entries: ::prost::alloc::vec::Vec<head::Entry>,
-    }
-    /// Nested message and enum types in `Head`.
-    pub mod head {
-        #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-        #[prost(skip_debug)]
-        pub struct Entry {
-            /// Lower case.
-            #[prost(bytes = "bytes", tag = "1")]
-            pub name: ::prost::bytes::Bytes,
-            #[prost(bytes = "bytes", tag = "2")]
-            pub value: ::prost::bytes::Bytes,
-        }
-    }
-    /// Position of the next byte of the direction that it travels in.
-    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-    pub struct At {
-        #[prost(uint32, tag = "1")]
-        pub generation: u32,
-        #[prost(message, optional, tag = "2")]
-        pub position: ::core::option::Option<super::Position>,
-        /// CRC32C of everything before it.
-        #[prost(fixed32, tag = "3")]
-        pub crc32c: u32,
-    }
-    /// What this side has of the other direction.
-    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-    pub struct Received {
-        #[prost(uint32, tag = "1")]
-        pub generation: u32,
-        /// End of the last whole message.
-        #[prost(message, optional, tag = "2")]
-        pub position: ::core::option::Option<super::Position>,
-        /// CRC32C of everything before it.
-        #[prost(fixed32, tag = "3")]
-        pub crc32c: u32,
-        /// The last secured point; 0: none.
-        #[prost(uint64, tag = "4")]
-        pub secured: u64,
-        /// How far the sender may go.
-        #[prost(message, optional, tag = "5")]
-        pub limit: ::core::option::Option<super::Position>,
-    }
-    /// A sync point of the direction that it travels in.
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-    #[prost(skip_debug)]
-    pub struct Sync {
-        /// From 1, one higher than the last.
-        #[prost(uint64, tag = "1")]
-        pub serial: u64,
-        #[prost(message, optional, tag = "2")]
-        pub position: ::core::option::Option<super::Position>,
-        /// CRC32C of everything before it.
-        #[prost(fixed32, tag = "3")]
-        pub crc32c: u32,
-        /// Where `UNIT_DIGEST` is on: BLAKE3 of the last point's value and the bytes since it. 32 bytes.
-        #[prost(bytes = "bytes", tag = "4")]
-        pub blake3: ::prost::bytes::Bytes,
-        /// What the sending application left. At most 64 KiB.
-        #[prost(bytes = "bytes", tag = "5")]
-        pub state: ::prost::bytes::Bytes,
-    }
-    /// Everything up to the point is secured.
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-    #[prost(skip_debug)]
-    pub struct SyncAck {
-        #[prost(uint64, tag = "1")]
-        pub serial: u64,
-        /// What the receiving application left. At most 64 KiB.
-        #[prost(bytes = "bytes", tag = "2")]
-        pub state: ::prost::bytes::Bytes,
-    }
-    /// Flow control of the other direction.
-    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-    pub struct Credit {
-        /// End of the last whole message that arrived.
-        #[prost(message, optional, tag = "1")]
-        pub received: ::core::option::Option<super::Position>,
-        /// How far the sender may go.
-        #[prost(message, optional, tag = "2")]
-        pub limit: ::core::option::Option<super::Position>,
-    }
-    /// Nothing to say.
-    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-    pub struct Alive {}
-    /// The caller gave up. Client only.
-    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-    pub struct Cancel {}
-    /// The direction that it travels in ends here.
-    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-    pub struct End {
-        #[prost(message, optional, tag = "1")]
-        pub position: ::core::option::Option<super::Position>,
-    }
-    /// A reader ignores a frame that it does not know.
-    #[derive(Clone, PartialEq, ::prost::Oneof)]
-    pub enum Frame {
-        #[prost(message, tag = "1")]
-        Head(Head),
-        #[prost(message, tag = "2")]
-        At(At),
-        #[prost(message, tag = "3")]
-        Received(Received),
-        #[prost(message, tag = "4")]
-        Sync(Sync),
-        #[prost(message, tag = "5")]
-        SyncAck(SyncAck),
-        #[prost(message, tag = "6")]
-        Credit(Credit),
-        #[prost(message, tag = "7")]
-        Keepalive(Alive),
-        #[prost(message, tag = "8")]
-        Cancel(Cancel),
-        #[prost(message, tag = "9")]
-        End(End),
-    }
-}
-/// A place between two messages of one direction, from its beginning over all attempts.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Position {
-    /// Messages before it.
-    #[prost(uint64, tag = "1")]
-    pub messages: u64,
-    /// Their bytes as gRPC frames them: five bytes each and the message.
-    #[prost(uint64, tag = "2")]
-    pub bytes: u64,
-}
-/// The value of `session-resume-bin`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Resume {
-    /// Generation of the direction that this side sends.
-    #[prost(uint32, tag = "1")]
-    pub generation: u32,
-    /// Where the first byte of this side's body belongs.
-    #[prost(message, optional, tag = "2")]
-    pub send_from: ::core::option::Option<Position>,
-    /// What this side has of the other direction.
-    #[prost(message, optional, tag = "3")]
-    pub received: ::core::option::Option<control_frame::Received>,
 }

@@ -57,14 +57,20 @@ async fn ask(core: &Core, calls: &[CallId]) {
 
 async fn settle(core: &Core, call: CallId) {
     let (mut client, proofs) = core.client();
-    let query = QueryRequest { slot: call.slot.0, sequence: call.sequence.0, settle: true, cancel: true };
+    let query = QueryRequest {
+        slot: call.slot.0,
+        sequence: call.sequence.0,
+        settle: true,
+        cancel: true,
+        ..QueryRequest::default()
+    };
     let Ok(answer) = timeout(QUERY_TIMEOUT, client.query(query)).await else { return };
     match answer.map(tonic::Response::into_inner) {
         Ok(answer) => match answer.state() {
             State::NotExecuted | State::Done | State::Unknown | State::Forgotten => {
                 core.slots.settled(call, Sequence(answer.last_sequence));
             }
-            State::Running | State::Absent | State::Unspecified => {}
+            State::Running | State::Absent | State::Interrupted | State::Unspecified => {}
         },
         Err(status) => {
             let details = Details::of(&status);

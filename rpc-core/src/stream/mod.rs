@@ -28,6 +28,7 @@ pub mod receiver;
 mod replay;
 pub mod resume;
 pub mod run;
+pub mod secured;
 pub mod sender;
 pub mod splitter;
 

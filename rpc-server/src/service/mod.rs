@@ -132,7 +132,7 @@ impl SessionService for Service {
 
     async fn query(&self, request: Request<QueryRequest>) -> Result<Response<QueryResponse>, Status> {
         let live = session_of(&request)?;
-        let QueryRequest { slot, sequence, settle, cancel } = request.into_inner();
+        let QueryRequest { slot, sequence, settle, cancel, .. } = request.into_inner();
         if sequence == 0 {
             return Err(Refusal::new(Reason::FieldInvalid, "sequence is 0, the first call has 1").into());
         }

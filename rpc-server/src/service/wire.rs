@@ -68,7 +68,7 @@ pub(super) fn query_response(state: &CallState, last: Sequence) -> QueryResponse
         | CallState::Unknown
         | CallState::Forgotten => None,
     };
-    QueryResponse { state: call_state(state).into(), reply, last_sequence: last.0 }
+    QueryResponse { state: call_state(state).into(), reply, last_sequence: last.0, resumption: None }
 }
 
 /// What became of the calls of an aborted session.

@@ -1,0 +1,40 @@
+//! What is left of a stream when everything but its last secured points is gone.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use super::digest::Digest;
+use super::position::{Position, Serial};
+
+/// The last secured point of one direction, with what both applications left there. `Debug` shows no state.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secured {
+    /// Its number.
+    pub serial: Serial,
+    /// Where it lies.
+    pub position: Position,
+    /// Of everything before it.
+    pub digest: Digest,
+    /// What the sending application left with the point.
+    pub sender_state: Bytes,
+    /// What the receiving application left when it secured the point.
+    pub receiver_state: Bytes,
+}
+
+impl fmt::Debug for Secured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { serial, position, sender_state, receiver_state, .. } = self;
+        let (sender, receiver) = (sender_state.len(), receiver_state.len());
+        write!(f, "Secured({serial} at {position}, <{sender} bytes>, <{receiver} bytes>)")
+    }
+}
+
+/// From where a call can go on, in both directions. `None`: from the beginning.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Resumption {
+    /// Of the requests: what the client sends.
+    pub requests: Option<Secured>,
+    /// Of the responses: what the server sends.
+    pub responses: Option<Secured>,
+}
