@@ -114,7 +114,7 @@ async fn an_attempt_below_the_latest_is_fenced() {
 #[tokio::test]
 async fn a_settled_call_never_runs() {
     let scene = Scene::set().await;
-    let settle = QueryRequest { slot: 0, sequence: 2, settle: true, cancel: false };
+    let settle = QueryRequest { slot: 0, sequence: 2, settle: true, ..QueryRequest::default() };
     scene.alice.ask(settle).await;
     let told = (Code::Aborted, Reason::CallSettled, Some(Outcome::NotExecuted));
     for attempt in [0, 7] {
