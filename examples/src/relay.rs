@@ -1,23 +1,40 @@
 //! A connection to cut: passes bytes between callers and one server until it is told to stop.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+
+/// What is read at once.
+const READ_BYTES: usize = 64 << 10;
 
 /// Passes bytes to `server` while [`run`](Relay::run) is polled.
 pub struct Relay {
     listener: TcpListener,
     server: SocketAddr,
-    cuts: Arc<watch::Sender<u64>>,
+    scissors: Scissors,
+    plan: Arc<Plan>,
 }
 
 /// Cuts every connection through a [`Relay`]. New ones pass.
 #[derive(Clone)]
 pub struct Scissors(Arc<watch::Sender<u64>>);
+
+/// Where to cut by itself, and how far it is from there.
+struct Plan {
+    /// Bytes that have passed, both ways and over all connections.
+    passed: AtomicU64,
+    /// After how many of them to cut, in ascending order.
+    cuts: Mutex<VecDeque<u64>>,
+    /// Is told of each such cut, before it is made.
+    told: Box<dyn Fn(u64) + Send + Sync>,
+}
 
 impl Scissors {
     /// Scissors for a relay that comes later.
@@ -50,7 +67,16 @@ impl Relay {
     /// The system has no port.
     pub async fn bind(server: SocketAddr, scissors: &Scissors) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        Ok(Self { listener, server, cuts: Arc::clone(&scissors.0) })
+        let plan = Plan { passed: AtomicU64::new(0), cuts: Mutex::default(), told: Box::new(|_| ()) };
+        Ok(Self { listener, server, scissors: scissors.clone(), plan: Arc::new(plan) })
+    }
+
+    /// Cuts by itself when so many bytes have passed, both ways and over all connections together; `told` hears of each cut.
+    #[must_use]
+    pub fn cut_after<const N: usize>(mut self, bytes: [u64; N], told: impl Fn(u64) + Send + Sync + 'static) -> Self {
+        let (passed, cuts) = (AtomicU64::new(0), Mutex::new(bytes.into()));
+        self.plan = Arc::new(Plan { passed, cuts, told: Box::new(told) });
+        self
     }
 
     /// Where callers connect.
@@ -69,7 +95,7 @@ impl Relay {
             tokio::select! {
                 accepted = self.listener.accept() => {
                     if let Ok((caller, _)) = accepted {
-                        connections.spawn(pass(caller, self.server, self.cuts.subscribe()));
+                        connections.spawn(pass(caller, self.server, self.scissors.clone(), Arc::clone(&self.plan)));
                     }
                 }
                 Some(_) = connections.join_next() => {}
@@ -78,13 +104,52 @@ impl Relay {
     }
 }
 
-async fn pass(mut caller: TcpStream, server: SocketAddr, mut cuts: watch::Receiver<u64>) {
-    let Ok(mut server) = TcpStream::connect(server).await else { return };
+async fn pass(caller: TcpStream, server: SocketAddr, scissors: Scissors, plan: Arc<Plan>) {
+    let mut cuts = scissors.0.subscribe();
+    let Ok(server) = TcpStream::connect(server).await else { return };
+    let (from_caller, to_caller) = caller.into_split();
+    let (from_server, to_server) = server.into_split();
     tokio::select! {
         // The cut first: no byte passes after it.
         biased;
         _ = cuts.changed() => {}
         // Whichever side ends first, both are closed.
-        _ = tokio::io::copy_bidirectional(&mut caller, &mut server) => {}
+        () = one_way(from_caller, to_server, &plan, &scissors) => {}
+        () = one_way(from_server, to_caller, &plan, &scissors) => {}
+    }
+}
+
+async fn one_way(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, plan: &Plan, scissors: &Scissors) {
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        let most = plan.bytes_to_cut().min(READ_BYTES as u64) as usize;
+        match from.read(&mut buffer[..most]).await {
+            Ok(bytes @ 1..) if to.write_all(&buffer[..bytes]).await.is_ok() => {
+                if plan.is_cut_by(bytes as u64) {
+                    return scissors.cut();
+                }
+            }
+            Ok(_) | Err(_) => return,
+        }
+    }
+}
+
+impl Plan {
+    /// How many bytes may still pass; at least one.
+    fn bytes_to_cut(&self) -> u64 {
+        let cuts = self.cuts.lock().unwrap_or_else(PoisonError::into_inner);
+        cuts.front().map_or(u64::MAX, |at| at.saturating_sub(self.passed.load(Ordering::Relaxed)).max(1))
+    }
+
+    /// So many have passed; true if that was the last before a cut.
+    fn is_cut_by(&self, bytes: u64) -> bool {
+        let passed = self.passed.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let mut cuts = self.cuts.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = cuts.pop_front_if(|at| *at <= passed);
+        drop(cuts);
+        if let Some(at) = due {
+            (self.told)(at);
+        }
+        due.is_some()
     }
 }

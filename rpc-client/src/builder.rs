@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::Uri;
 use rpc_core::initiator::renewal::Rotation;
-use rpc_core::negotiate::{FirstTurnProposal, Offer, Unit};
+use rpc_core::negotiate::{FirstTurnProposal, Offer, Unit, Units};
 use rpc_core::policy::{Described, ServicePolicy};
 use tokio::time::Instant;
 
@@ -23,6 +23,9 @@ use crate::slots::Slots;
 
 /// Stands for "no end" where a duration does not fit the clock.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3_600);
+
+/// What streams with checkpoints need, and activities, which are such streams.
+const STREAM_UNITS: [Unit; 3] = [Unit::Resume, Unit::MinorSynchronize, Unit::Activity];
 
 /// Longest name of a program, in bytes.
 const CLIENT_NAME_MAX: usize = 128;
@@ -84,12 +87,13 @@ impl Builder {
     /// that are not declared are plain: they are called once, and if the session was not granted their service, with
     /// the token and without the session. Default: none declared, and the session may use what its principal may.
     ///
-    /// A service that has a method with checkpoints adds the units that its streams need to the proposal.
+    /// A service that has a method with checkpoints adds the units that its streams need to the proposal: resume, minor
+    /// synchronize and activity.
     pub fn service<S: Described>(mut self) -> Self {
         if !self.services.iter().any(|policy| policy.name == S::POLICY.name) {
             self.services.push(S::POLICY);
             if S::POLICY.methods.iter().any(|method| method.checkpoint.is_some()) {
-                self.offer.units = self.offer.units.with(Unit::Resume).with(Unit::MinorSynchronize);
+                self.offer.units = STREAM_UNITS.into_iter().fold(self.offer.units, Units::with);
             }
         }
         self
@@ -152,7 +156,18 @@ impl Builder {
         self
     }
 
-    /// Proposes a unit that the session can do without. Default: exactly-once and duplex.
+    /// Proposes how many bytes of each direction of a stream may wait to be secured. More is kept in memory at both sides,
+    /// and keeps long fat links busy. Default: the server's.
+    pub fn window_bytes(mut self, bytes: u64) -> Self {
+        self.offer.window_bytes = Some(bytes);
+        self
+    }
+
+    /// Proposes a unit that the session can do without. Default: exactly-once and duplex, and what streams of
+    /// [declared services](Self::service) need.
+    ///
+    /// [`Unit::Digest`] has what streams carry compared by BLAKE3 beside CRC32C, which finds intent as well as accidents,
+    /// and which both sides pay for with CPU.
     pub fn unit(mut self, unit: Unit) -> Self {
         self.offer.units = self.offer.units.with(unit);
         self
@@ -171,7 +186,8 @@ impl Builder {
         self
     }
 
-    /// Replaces the whole proposal but its services, for the minima that have no method here.
+    /// Replaces the whole proposal but its services, for the minima that have no method here. The units are replaced, too:
+    /// those that streams need are added by the services that are declared after this.
     pub fn offer(mut self, offer: Offer) -> Self {
         self.offer = offer;
         self

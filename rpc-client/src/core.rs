@@ -1,7 +1,7 @@
 //! What the parts of an open session share.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -69,10 +69,11 @@ pub(crate) struct Core {
 }
 
 /// The ticket as its header, and how many were in use before it.
-#[derive(Clone)]
 struct TicketInUse {
     value: HeaderValue,
     rank: u64,
+    /// The one before it, until this side has fallen back to it.
+    previous: Option<HeaderValue>,
 }
 
 /// The proofs that an attempt was sent with. What refuses them may be answered by newer ones.
@@ -122,7 +123,7 @@ impl Core {
             heard: AtomicU64::new(0),
             renewing: tokio::sync::Mutex::new(()),
             number_value: session_value(opened.number),
-            ticket: RwLock::new(TicketInUse { value: ticket_value(&opened.ticket), rank: 0 }),
+            ticket: RwLock::new(TicketInUse { value: ticket_value(&opened.ticket), rank: 0, previous: None }),
             authority: AtomicU64::new(0),
             authority_tries: AtomicU64::new(0),
         }
@@ -132,7 +133,7 @@ impl Core {
     pub(crate) fn stamp(&self, headers: &mut HeaderMap) -> Proofs {
         let ticket = self.ticket_in_use();
         headers.insert(SESSION, self.number_value.clone());
-        headers.insert(SESSION_TICKET, ticket.value);
+        headers.insert(SESSION_TICKET, ticket.value.clone());
         Proofs { ticket: ticket.rank, authority: self.authority.load(Ordering::Acquire) }
     }
 
@@ -160,10 +161,29 @@ impl Core {
     /// under way with the old one may be refused, and are sent again.
     pub(crate) fn set_ticket(&self, ticket: &Ticket) {
         let mut in_use = self.ticket.write().unwrap_or_else(PoisonError::into_inner);
-        *in_use = TicketInUse { value: ticket_value(ticket), rank: in_use.rank + 1 };
+        let previous = Some(in_use.value.clone());
+        *in_use = TicketInUse { value: ticket_value(ticket), rank: in_use.rank + 1, previous };
     }
 
-    /// Whether newer proofs than these are there now.
+    /// The server does not know the session by this ticket: goes back to the one before it, once. True if another ticket
+    /// than the refused one is in use afterwards.
+    ///
+    /// A renewal that was given up may arrive after its successor and replace the ticket that was answered to that one
+    /// (L-16). Nobody knows its own ticket, but the one before both is then still valid, because neither was used
+    /// (L-15). Where the refused one was used before, the older one is void (L-14), the server says so, and the session
+    /// has ended.
+    fn fall_back(&self, refused: Proofs) -> bool {
+        let mut in_use = self.ticket.write().unwrap_or_else(PoisonError::into_inner);
+        if in_use.rank != refused.ticket {
+            return in_use.rank > refused.ticket;
+        }
+        let Some(value) = in_use.previous.take() else { return false };
+        tracing::debug!(session = %self.number, "ticket is not known, going back to the one before it");
+        *in_use = TicketInUse { value, rank: in_use.rank + 1, previous: None };
+        true
+    }
+
+    /// Whether another ticket than that of these proofs is in use now.
     pub(crate) fn has_newer_ticket(&self, than: Proofs) -> bool {
         self.ticket_in_use().rank > than.ticket
     }
@@ -259,19 +279,26 @@ impl Core {
         }
     }
 
-    /// Ends the session if `details` say that it is gone, and not only that an old ticket is.
+    /// Ends the session if `details` say that it is gone, and not only that a ticket is: while there is another ticket,
+    /// that is in use afterwards.
     pub(crate) fn note(&self, details: &Details, proofs: Proofs) {
-        match details.reason {
-            Some(Reason::SessionUnknown) if self.has_newer_ticket(proofs) => {}
-            Some(reason @ (Reason::SessionUnknown | Reason::SessionEnded | Reason::SessionFenced)) => {
-                self.end(End::Told(reason));
-            }
-            Some(_) | None => {}
+        if let Some(reason) = self.end_in(details, proofs) {
+            self.end(End::Told(reason));
         }
     }
 
-    fn ticket_in_use(&self) -> TicketInUse {
-        self.ticket.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The end of the session of which `details` speak. Where they may mean the ticket only, another one is in use
+    /// afterwards, and [`has_newer_ticket`](Self::has_newer_ticket).
+    pub(crate) fn end_in(&self, details: &Details, proofs: Proofs) -> Option<Reason> {
+        match details.reason? {
+            Reason::SessionUnknown if self.fall_back(proofs) => None,
+            reason @ (Reason::SessionUnknown | Reason::SessionEnded | Reason::SessionFenced) => Some(reason),
+            _ => None,
+        }
+    }
+
+    fn ticket_in_use(&self) -> RwLockReadGuard<'_, TicketInUse> {
+        self.ticket.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -136,20 +136,16 @@ fn ended<T>(
     proofs: Proofs,
     may_have_arrived: bool,
 ) -> Option<Result<Option<T>, ReleaseError>> {
-    match details.reason? {
-        Reason::SessionUnknown if core.has_newer_ticket(proofs) => None,
-        Reason::SessionUnknown if may_have_arrived => Some(Ok(None)),
-        reason @ (Reason::SessionUnknown | Reason::SessionFenced) => {
-            core.end(End::Told(reason));
-            Some(Err(ReleaseError::Ended(reason)))
-        }
-        Reason::SessionEnded => {
-            core.end(End::Told(Reason::SessionEnded));
-            Some(Err(ReleaseError::Aborted))
-        }
-        Reason::ReleaseRefused => Some(Err(ReleaseError::Refused)),
-        _ => None,
+    if details.reason == Some(Reason::ReleaseRefused) {
+        return Some(Err(ReleaseError::Refused));
     }
+    let reason = core.end_in(details, proofs)?;
+    if reason == Reason::SessionUnknown && may_have_arrived {
+        return Some(Ok(None));
+    }
+    core.end(End::Told(reason));
+    let aborted = reason == Reason::SessionEnded;
+    Some(Err(if aborted { ReleaseError::Aborted } else { ReleaseError::Ended(reason) }))
 }
 
 /// The session takes no new calls while this lives; then it does again, unless it has ended.

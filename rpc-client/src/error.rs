@@ -84,14 +84,15 @@ pub enum ReleaseError {
 
 /// What a status of a session's call says beside its code.
 pub trait OutcomeExt {
-    /// Whether the call ran. Every error of a protected call that the session reports has an outcome; `None` means
-    /// that the status is of a plain call, or was made above the session, as when a reply does not decode.
+    /// Whether the call ran. Every error that the session reports of a protected call, or of a stream with checkpoints,
+    /// has an outcome; `None` means that the status is of another plain call, or was made above the session, as when a
+    /// reply does not decode.
     fn outcome(&self) -> Option<Outcome>;
 
     /// The session protocol's reason; `None` for what a handler said.
     fn reason(&self) -> Option<Reason>;
 
-    /// The protected call that failed, to [ask](crate::Session::query) about it.
+    /// The call that failed, if it is one that has an outcome, to [ask](crate::Session::query) about it.
     fn call(&self) -> Option<CallId>;
 }
 

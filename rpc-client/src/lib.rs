@@ -55,7 +55,8 @@
 //! - **Lost answers** of protected and `AT_LEAST_ONCE` calls are asked for again, with growing random waits, until the
 //!   deadline. What was provably not processed is sent again without being noticed.
 //! - **Streams of methods with `checkpoint`** go on over the next connection from what the other side has, without loss
-//!   or repetition; [`StreamWatch`] shows how far they are.
+//!   or repetition; [`StreamWatch`] shows how far they are, and [`Checkpoints`] are for programs that place and secure
+//!   sync points themselves.
 //! - **Deadlines** hold for a call with all its attempts, streams to their last message. The shortest wins of what the
 //!   request says, what the method's policy says, what the [builder](Builder::call_timeout) says, and what is left of
 //!   the call that the present handler serves.
@@ -66,12 +67,14 @@
 //!
 //! # What it does not
 //!
-//! Streams end with the process, nothing is kept on this side's disk, and load is balanced over connections to one target
-//! only.
+//! Streams end with their session, but for [activities](Session::resume_activity). Nothing is kept on this side's disk,
+//! and load is balanced over connections to one target only.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod activity;
 mod builder;
 mod call;
+mod checkpoints;
 mod control;
 mod core;
 pub mod credentials;
@@ -84,6 +87,7 @@ pub mod net;
 mod open;
 mod policy;
 mod query;
+mod resumption;
 mod retry;
 mod session;
 mod slots;
@@ -97,13 +101,17 @@ pub use rpc_core::id::{CallAttempt, CallId, Epoch, SessionId};
 pub use rpc_core::initiator::renewal::Rotation;
 pub use rpc_core::negotiate::{Agreement, FirstTurn, FirstTurnProposal, Offer, Unit, Units};
 pub use rpc_core::policy::Described;
+pub use rpc_core::stream::digest::Digest;
 pub use rpc_core::stream::flow::Progress;
-pub use rpc_core::stream::position::Position;
-pub use rpc_flow::View;
+pub use rpc_core::stream::position::{Position, Serial};
+pub use rpc_core::stream::secured::{Resumption, Secured};
+pub use rpc_flow::{Checkpointed, Checkpoints, Item, Outgoing, Point, Resumed, StreamWatch, View};
 pub use rpc_proto::headers::Answered;
 
+pub use self::activity::{ActivityResume, ActivityState};
 pub use self::builder::{Builder, Target};
-pub use self::call::{CallInfo, ResponseFuture, StreamWatch};
+pub use self::call::{CallInfo, ResponseFuture};
+pub use self::checkpoints::CheckpointsExt;
 pub use self::credentials::Credentials;
 pub use self::ending::CallFate;
 pub use self::error::{OpenError, OutcomeExt, ReleaseError};

@@ -4,7 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rpc_core::error::Reason;
 use rpc_core::id::CallId;
+use rpc_core::stream::secured::Resumption;
 use rpc_proto::pb::session::v1::query_response::State;
 use rpc_proto::pb::session::v1::{QueryRequest, QueryResponse, Reply};
 use rpc_proto::status::Details;
@@ -12,11 +14,12 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tonic::{Code, Status};
 
 use crate::core::Core;
-use crate::error::lost;
+use crate::error::{lost, refusal};
+use crate::resumption;
 use crate::retry::Waits;
 
 /// How long a question is repeated.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What became of a call, as the server knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +29,8 @@ pub enum CallState {
     Absent,
     /// It did not run and never will.
     NotExecuted,
-    /// It runs.
-    Running,
+    /// It runs. A stream with checkpoints is secured so far; nothing is where the call is no such stream.
+    Running(Box<Resumption>),
     /// It ran, and this is its reply.
     Done(RecordedReply),
     /// It was begun, and nobody knows how far it came.
@@ -60,15 +63,32 @@ impl fmt::Debug for RecordedReply {
     }
 }
 
-pub(crate) async fn ask(core: &Core, call: CallId) -> Result<CallState, Box<Status>> {
+/// Asks what became of a call.
+pub(crate) async fn call(core: &Core, call: CallId) -> Result<CallState, Box<Status>> {
+    let query = QueryRequest { slot: call.slot.0, sequence: call.sequence.0, ..QueryRequest::default() };
+    let answer = ask(core, &query).await?;
+    Ok(match answer.state() {
+        State::Absent => CallState::Absent,
+        State::NotExecuted => CallState::NotExecuted,
+        State::Running => CallState::Running(resumption(answer)?),
+        State::Done => CallState::Done(reply(answer)),
+        State::Unknown => CallState::Unknown,
+        State::Forgotten => CallState::Forgotten,
+        State::Unspecified | State::Interrupted => {
+            return Err(violated("the answer does not say what became of the call"));
+        }
+    })
+}
+
+/// Asks until there is an answer, or none is to be expected.
+pub(crate) async fn ask(core: &Core, query: &QueryRequest) -> Result<QueryResponse, Box<Status>> {
     let until = Instant::now() + PATIENCE;
     let mut waits = Waits::default();
     loop {
         core.check_life(None)?;
         let (mut client, proofs) = core.client();
-        let query = QueryRequest { slot: call.slot.0, sequence: call.sequence.0, ..QueryRequest::default() };
-        let status = match timeout_at(until, client.query(query)).await {
-            Ok(Ok(answer)) => return read(answer.into_inner()),
+        let status = match timeout_at(until, client.query(query.clone())).await {
+            Ok(Ok(answer)) => return Ok(answer.into_inner()),
             Ok(Err(status)) => status,
             Err(_) => return Err(Box::new(lost(format!("no answer within {PATIENCE:?}"), None))),
         };
@@ -83,30 +103,19 @@ pub(crate) async fn ask(core: &Core, call: CallId) -> Result<CallState, Box<Stat
     }
 }
 
-fn read(answer: QueryResponse) -> Result<CallState, Box<Status>> {
-    Ok(match answer.state() {
-        State::Absent => CallState::Absent,
-        State::NotExecuted => CallState::NotExecuted,
-        State::Running => CallState::Running,
-        State::Done => CallState::Done(reply(answer.reply.unwrap_or_default())),
-        State::Unknown => CallState::Unknown,
-        State::Forgotten => CallState::Forgotten,
-        State::Unspecified | State::Interrupted => {
-            let message = "the answer does not say what became of the call";
-            return Err(Box::new(crate::error::refusal(
-                rpc_core::error::Reason::ProtocolViolated,
-                message,
-                None,
-            )));
-        }
-    })
+/// From where the call or activity can go on.
+pub(crate) fn resumption(answer: QueryResponse) -> Result<Box<Resumption>, Box<Status>> {
+    resumption::read(answer.resumption).ok_or_else(|| violated("the answer states points that cannot be"))
 }
 
-fn reply(reply: Reply) -> RecordedReply {
-    RecordedReply {
-        code: Code::from_i32(i32::try_from(reply.code).unwrap_or(Code::Unknown as i32)),
-        message: reply.message,
-        response: reply.response,
-        dropped: reply.dropped,
-    }
+/// The reply of the answer.
+pub(crate) fn reply(answer: QueryResponse) -> RecordedReply {
+    let Reply { code, message, response, dropped } = answer.reply.unwrap_or_default();
+    let code = Code::from_i32(i32::try_from(code).unwrap_or(Code::Unknown as i32));
+    RecordedReply { code, message, response, dropped }
+}
+
+/// The status for an answer that cannot be used.
+pub(crate) fn violated(message: &str) -> Box<Status> {
+    Box::new(refusal(Reason::ProtocolViolated, message, None))
 }

@@ -13,6 +13,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tower_service::Service;
 
+use crate::activity::{self, ActivityResume, ActivityState};
 use crate::builder::Target;
 use crate::call::{self, ResponseFuture};
 use crate::core::Core;
@@ -33,9 +34,63 @@ use crate::state::State;
 ///   [outcome](crate::OutcomeExt::outcome) that is true.
 /// - **Methods with `checkpoint`** stream over as many connections as it takes, in sessions that agreed on
 ///   [`Unit::Resume`](crate::Unit::Resume). Nothing is lost, repeated or reordered, and neither caller nor handler notice
-///   but by the time it takes. A response has a [`StreamWatch`](crate::StreamWatch) in its extensions.
+///   but by the time it takes. See [below](#streams).
 /// - **`AT_LEAST_ONCE` methods** are sent again until they are answered.
 /// - **Plain methods**, streams included, are passed through once.
+///
+/// # Streams
+///
+/// Methods with `checkpoint` have two forms, and the stub is the same for both. In the short one nothing is to be done:
+/// points are placed as the method's policy says, and what the reader took is secured. In the long one the program sees the
+/// points: it places those of its requests and secures those of its responses, each with a state of its own that it gets
+/// back where the stream goes on.
+///
+/// ```no_run
+/// # use rpc_client::{CheckpointsExt as _, Checkpoints, Item, Outgoing, Session};
+/// # use tonic::{Request, Response, Status, Streaming};
+/// # struct ArchiveClient<T>(T);
+/// # impl<T> ArchiveClient<T> {
+/// #     fn new(channel: T) -> Self { Self(channel) }
+/// #     async fn upload<S>(&mut self, _: Request<S>) -> Result<Response<()>, Status> { Ok(Response::new(())) }
+/// #     async fn download(&mut self, _: u64) -> Result<Response<Streaming<Vec<u8>>>, Status> { Err(Status::ok("")) }
+/// # }
+/// # fn append(_page: &[u8]) {}
+/// # fn sync() -> Vec<u8> { Vec::new() }
+/// # async fn run(session: Session) -> Result<(), Status> {
+/// let mut archive = ArchiveClient::new(session.clone());
+///
+/// // Requests. How far they are is to be seen while they are on their way.
+/// let checkpoints = Checkpoints::new();
+/// let pages = [Outgoing::Message(vec![1, 2, 3]), Outgoing::SyncPoint("page 1".into())];
+/// let pages = checkpoints.outgoing(tokio_stream::iter(pages));
+/// let uploading = archive.upload(checkpoints.request(pages));
+/// let showing = async {
+///     if let Some(watch) = checkpoints.started().await {
+///         let _ = watch.changes().wait_for(|view| view.is_secured).await;
+///         println!("{} messages are safe at the server", watch.secured().messages);
+///     }
+/// };
+/// let (uploaded, ()) = tokio::join!(uploading, showing);
+/// uploaded?;
+///
+/// // Responses.
+/// let mut pages = archive.download(7).await?.into_checkpointed()?;
+/// while let Some(item) = pages.next().await? {
+///     match item {
+///         Item::Message(page) => append(&page),
+///         Item::SyncPoint(point) => point.secure(sync()).await?,
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A response has its [`Checkpoints`](crate::Checkpoints) and a [`StreamWatch`](crate::StreamWatch) in its extensions, in
+/// either form. A call that cannot have checkpoints, because its method or session has none, is refused with
+/// CHECKPOINTS_REQUIRED if its request asks for them.
+///
+/// A stream ends with its session, unless it works on an [activity](Session::resume_activity): then another session of the
+/// same principal can go on with it, in this process or after it was killed.
 ///
 /// # Dropping it
 ///
@@ -102,7 +157,66 @@ impl Session {
     ///
     /// Cancel safe.
     pub async fn query(&self, call: CallId) -> Result<CallState, Status> {
-        query::ask(self.core(), call).await.map_err(|status| *status)
+        query::call(self.core(), call).await.map_err(|status| *status)
+    }
+
+    /// Asks the server where an activity of this principal stands, whichever session began it. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// FIELD_INVALID: the name has no bytes, or more than 128. UNIT_UNSUPPORTED: the session was opened without
+    /// [`Unit::Activity`](crate::Unit::Activity). Otherwise the status of the question, which is repeated for up to 30 s
+    /// while the server cannot be reached.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn activity(&self, name: impl AsRef<[u8]>) -> Result<ActivityState, Status> {
+        activity::ask(self.core(), name.as_ref()).await.map_err(|status| *status)
+    }
+
+    /// Takes an activity over: ends the call that works on it, whoever made that, and says what is left to be done.
+    ///
+    /// The call that goes on is made with the [`Checkpoints`](crate::Checkpoints) of the answer. It begins where the last
+    /// points were secured, and the positions and states of both sides are there to be read. No two handlers ever work on
+    /// one activity. A call that comes too late, because somebody else has taken the activity over since, is refused with
+    /// ACTIVITY_BUSY or ACTIVITY_MOVED.
+    ///
+    /// # Errors
+    ///
+    /// As for [`activity`](Self::activity); the other call may have been ended all the same. ACTIVITY_BUSY: it was still
+    /// running after 30 s.
+    ///
+    /// # Cancel safety
+    ///
+    /// The call that works on the activity may have been ended. Asking again is safe.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use rpc_client::{ActivityResume, Outgoing, Session, Checkpoints};
+    /// # use tonic::{Request, Response, Status};
+    /// # struct ArchiveClient<T>(T);
+    /// # impl<T> ArchiveClient<T> {
+    /// #     fn new(channel: T) -> Self { Self(channel) }
+    /// #     async fn upload<S>(&mut self, _: Request<S>) -> Result<Response<()>, Status> { Ok(Response::new(())) }
+    /// # }
+    /// # fn pages(_from: u64) -> impl tokio_stream::Stream<Item = Outgoing<Vec<u8>>> { tokio_stream::empty() }
+    /// # async fn run(session: Session) -> Result<(), Status> {
+    /// let checkpoints = match session.resume_activity("backup of today").await? {
+    ///     ActivityResume::New(checkpoints) | ActivityResume::Interrupted(checkpoints) => checkpoints,
+    ///     // Another process has brought it to its end.
+    ///     _ => return Ok(()),
+    /// };
+    /// let done = checkpoints.resumed().map_or(0, |resumed| resumed.position().messages);
+    /// // Messages and, where they are asked for, sync points with a state of the program's own.
+    /// let pages = checkpoints.outgoing(pages(done));
+    /// ArchiveClient::new(session.clone()).upload(checkpoints.request(pages)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn resume_activity(&self, name: impl AsRef<[u8]>) -> Result<ActivityResume, Status> {
+        activity::resume(self.core(), name.as_ref()).await.map_err(|status| *status)
     }
 
     /// Ends the session in order: calls that run are answered first, new ones are refused with SESSION_RELEASING.

@@ -53,8 +53,10 @@ impl Default for Terms {
             units: Units::from_iter([
                 Unit::ExactlyOnce,
                 Unit::Resume,
+                Unit::Digest,
                 Unit::Duplex,
                 Unit::MinorSynchronize,
+                Unit::Activity,
                 Unit::NegotiatedRelease,
             ]),
             lease: Range {
@@ -91,6 +93,18 @@ pub struct Limits {
     pub release_wait: Range<Duration>,
     /// Numbers taken from the store at a time. Default 1,000. A crash loses at most as many.
     pub numbers_reserved: u32,
+    /// Bytes that all streams with checkpoints may keep together. Default 1 GiB. Each gets windows of a 256th of what is
+    /// free, from 64 KiB to what its session has agreed on. At the bound: `STREAMS_EXHAUSTED`.
+    pub stream_memory_max: u64,
+    /// Activities of one principal, those that calls work on included. Default 1,000. At the bound those that are done
+    /// are forgotten, oldest first; where there is none: `ACTIVITIES_EXHAUSTED`.
+    pub activities_per_principal: u32,
+    /// Activities of all principals. Default 100,000. At the bound the same.
+    pub activities: u32,
+    /// Bytes of states and replies that are kept of all activities. Default 256 MiB. At the bound the same.
+    pub activity_bytes: u64,
+    /// How long an activity is kept that no call works on. Default 24 h.
+    pub activity_retention: Duration,
 }
 
 impl Default for Limits {
@@ -106,6 +120,11 @@ impl Default for Limits {
                 max: Duration::from_secs(60),
             },
             numbers_reserved: 1_000,
+            stream_memory_max: 1 << 30,
+            activities_per_principal: 1_000,
+            activities: 100_000,
+            activity_bytes: 256 << 20,
+            activity_retention: Duration::from_secs(24 * 3600),
         }
     }
 }

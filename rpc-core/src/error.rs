@@ -165,6 +165,8 @@ reasons! {
     CallSettled = "CALL_SETTLED", Aborted;
     /// The call ran, and its reply was over the bound and is no longer known.
     ExecutedReplyDropped = "EXECUTED_REPLY_DROPPED", FailedPrecondition;
+    /// Other transactions changed what this one had read, each time that it was tried. It has had no effect.
+    TransactionConflict = "TRANSACTION_CONFLICT", Aborted;
     /// The call was begun, and nobody knows how far it came.
     OutcomeUnknown = "OUTCOME_UNKNOWN", Unknown;
     /// The caller cancelled the call.

@@ -38,6 +38,12 @@ pub struct Epoch(pub u64);
 impl Epoch {
     /// The epoch of the server that opened the session.
     pub const FIRST: Self = Self(1);
+
+    /// The epoch of the server after this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
 }
 
 impl fmt::Display for Epoch {
@@ -61,14 +67,10 @@ impl fmt::Display for SlotId {
 pub struct Sequence(pub u64);
 
 impl Sequence {
-    /// The sequence of the next call in the slot.
-    ///
-    /// # Panics
-    ///
-    /// After 2^64 calls in one slot, which at a million calls a second takes half a million years.
+    /// The sequence of the next call in the slot. There is none after 2^64 - 1, which a slot does not reach by counting.
     #[must_use]
     pub fn next(self) -> Self {
-        Self(self.0.checked_add(1).expect("a slot does not see 2^64 calls"))
+        Self(self.0.saturating_add(1))
     }
 }
 

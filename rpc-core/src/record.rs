@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::id::{Epoch, Nonce, SessionId, TicketHash};
+use crate::id::{Epoch, Fingerprint, Nonce, Sequence, SessionId, SlotId, TicketHash};
 use crate::negotiate::Agreement;
 use crate::principal::Principal;
+use crate::transaction::Transaction;
 
 /// The recorded reply of a call. The shell made the parts and reads them; the core keeps and counts them.
 #[derive(Clone, PartialEq, Eq)]
@@ -67,6 +68,32 @@ pub struct SessionRecord {
     pub scopes: Arc<[Box<str>]>,
 }
 
+/// What a slot remembers of its last call, as the store keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlotRecord {
+    /// The slot.
+    pub slot: SlotId,
+    /// The last call that was admitted or settled there.
+    pub sequence: Sequence,
+    /// What became of it.
+    pub call: CallRecord,
+}
+
+/// What the store knows of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallRecord {
+    /// It was admitted. Its handler may have begun, and nobody knows how far it came if its server is gone.
+    Begun(Fingerprint),
+    /// It ran, and this is its reply.
+    Done(Fingerprint, Reply),
+    /// It ran, and its reply was over the bound: the status only, in a reply without message.
+    ReplyDropped(Fingerprint, Reply),
+    /// It was begun and given up, or may have been, and nobody knows how far it came. `None`: it was not seen again.
+    Unknown(Option<Fingerprint>),
+    /// It never ran and never will.
+    Settled,
+}
+
 /// How a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum End {
@@ -96,10 +123,29 @@ pub enum Change {
     Create(Box<SessionRecord>),
     /// The session is now this.
     Update(Box<SessionRecord>),
-    /// The session has ended.
+    /// Another server owns the session from here on, under this epoch, which is higher.
+    Claim(Epoch),
+    /// The slot's last call is now this.
+    Slot(Box<SlotRecord>),
+    /// The same, together with the effects of that call: all or nothing. Refused with
+    /// [`WriteError::Conflict`](crate::store::WriteError::Conflict) if what the transaction has read is no longer so.
+    Commit(Box<SlotRecord>, Box<Transaction>),
+    /// The session has ended; what its slots remember is forgotten.
     End(Box<Tombstone>),
     /// The retention time is over.
     Forget,
+}
+
+impl Change {
+    /// Whether the store has to be asked for this however much waits for it: it says what has happened already. Those
+    /// are never more than what runs and lives.
+    pub fn has_happened(&self) -> bool {
+        match self {
+            Self::Create(_) | Self::Update(_) => false,
+            Self::Slot(slot) => !matches!(slot.call, CallRecord::Begun(_) | CallRecord::Settled),
+            Self::Claim(_) | Self::Commit(..) | Self::End(_) | Self::Forget => true,
+        }
+    }
 }
 
 /// A change with the epoch under which it is made. It succeeds only while the stored epoch is this one (I7).

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::config::Limits;
 use crate::error::Reason;
-use crate::id::{Nonce, SessionId};
+use crate::id::{Epoch, Nonce, SessionId};
 use crate::principal::Principal;
 use crate::time::Timestamp;
 use expiry::ExpiryQueue;
@@ -77,6 +77,7 @@ struct Owner {
 #[derive(Debug)]
 struct Forgettable {
     id: SessionId,
+    epoch: Epoch,
     owner: Owner,
     at: Timestamp,
 }
@@ -150,7 +151,7 @@ impl Registry {
     }
 
     /// The session has ended. Its number is never used again; its nonce is remembered for the retention time.
-    pub fn end(&mut self, now: Timestamp, id: SessionId) {
+    pub fn end(&mut self, now: Timestamp, id: SessionId, epoch: Epoch) {
         let Some(owner) = self.live.remove(&id) else { return };
         self.expiry.remove(id);
         if let Some(count) = self.per_principal.get_mut(&owner.principal) {
@@ -159,26 +160,51 @@ impl Registry {
                 self.per_principal.remove(&owner.principal);
             }
         }
-        self.ended.push_back(Forgettable { id, owner, at: now + self.limits.retention });
+        self.ended.push_back(Forgettable { id, epoch, owner, at: now + self.limits.retention });
+    }
+
+    /// A session that the store has from an earlier server lives on here. It has its place whatever the bounds say, which
+    /// may have been lowered since: they hold for new ones.
+    pub fn adopt(&mut self, id: SessionId, principal: Principal, nonce: Nonce) {
+        let owner = Owner { principal: principal.clone(), nonce };
+        if self.live.insert(id, owner).is_none() {
+            *self.per_principal.entry(principal.clone()).or_default() += 1;
+        }
+        self.openings.insert((principal, nonce), id);
+    }
+
+    /// A session that ended at an earlier server is remembered for the retention time, from now on.
+    pub fn adopt_ended(
+        &mut self,
+        now: Timestamp,
+        id: SessionId,
+        epoch: Epoch,
+        principal: Principal,
+        nonce: Nonce,
+    ) {
+        self.openings.insert((principal.clone(), nonce), id);
+        let owner = Owner { principal, nonce };
+        self.ended.push_back(Forgettable { id, epoch, owner, at: now + self.limits.retention });
     }
 
     /// The session was never opened: its place and its nonce are free again, its number is not.
     pub fn never_opened(&mut self, id: SessionId) {
         let Some(owner) = self.live.get(&id) else { return };
         self.openings.remove(&(owner.principal.clone(), owner.nonce));
-        self.end(Timestamp::ORIGIN, id);
+        self.end(Timestamp::ORIGIN, id, Epoch::FIRST);
         self.ended.pop_back();
     }
 
-    /// An ended session to forget now, because its time is over or too many are remembered.
-    pub fn forget(&mut self, now: Timestamp) -> Option<SessionId> {
+    /// An ended session to forget now, because its time is over or too many are remembered, with the epoch in which it
+    /// ended.
+    pub fn forget(&mut self, now: Timestamp) -> Option<(SessionId, Epoch)> {
         let too_many = self.ended.len() > self.limits.tombstones as usize;
         if !too_many && self.ended.front()?.at > now {
             return None;
         }
-        let Forgettable { id, owner, .. } = self.ended.pop_front()?;
+        let Forgettable { id, epoch, owner, .. } = self.ended.pop_front()?;
         self.openings.remove(&(owner.principal, owner.nonce));
-        Some(id)
+        Some((id, epoch))
     }
 
     /// How many sessions live.

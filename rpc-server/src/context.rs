@@ -14,6 +14,7 @@ use tonic::Status;
 
 use crate::auth::Identity;
 use crate::sessions::Live;
+use crate::transaction::Transaction;
 
 /// The session of a call, in the extensions of its request. A cheap clone.
 #[derive(Clone)]
@@ -93,6 +94,9 @@ pub enum ContextMissing {
     /// The call was made without a session.
     #[error("this call was made without a session; open one with session.v1.SessionService/Open")]
     Session,
+    /// The method is not EXACTLY_ONCE.
+    #[error("this method is not EXACTLY_ONCE, so it has no transaction")]
+    Transaction,
     /// The request did not come through the session layers.
     #[error("the layer {0} is missing around this handler")]
     Layer(&'static str),
@@ -102,7 +106,7 @@ impl From<ContextMissing> for Status {
     fn from(missing: ContextMissing) -> Self {
         let reason = match missing {
             ContextMissing::Session => Reason::SessionRequired,
-            ContextMissing::Layer(_) => Reason::LayerMissing,
+            ContextMissing::Transaction | ContextMissing::Layer(_) => Reason::LayerMissing,
         };
         Refusal::new(reason, missing.to_string()).into_status()
     }
@@ -133,6 +137,13 @@ pub trait SessionExt {
     /// The layers are missing, or the service is a public one.
     fn principal(&self) -> Result<&Principal, ContextMissing>;
 
+    /// The transaction of the call, of an EXACTLY_ONCE method.
+    ///
+    /// # Errors
+    ///
+    /// The method is not EXACTLY_ONCE, or the layers are missing.
+    fn transaction(&self) -> Result<&Transaction, ContextMissing>;
+
     /// When the call's time is over; `None` if its caller gives it all the time there is.
     ///
     /// Calls that the handler makes through `rpc-client` on the same task inherit it by themselves.
@@ -157,6 +168,13 @@ impl SessionExt for http::Extensions {
         }
     }
 
+    fn transaction(&self) -> Result<&Transaction, ContextMissing> {
+        self.get().ok_or_else(|| match self.get::<Seen>() {
+            Some(Seen) => ContextMissing::Transaction,
+            None => ContextMissing::Layer("AdmissionLayer"),
+        })
+    }
+
     fn deadline(&self) -> Option<Instant> {
         self.get::<Deadline>().map(|deadline| deadline.0)
     }
@@ -169,6 +187,10 @@ impl<T> SessionExt for tonic::Request<T> {
 
     fn principal(&self) -> Result<&Principal, ContextMissing> {
         as_http(self.extensions()).principal()
+    }
+
+    fn transaction(&self) -> Result<&Transaction, ContextMissing> {
+        as_http(self.extensions()).transaction()
     }
 
     fn deadline(&self) -> Option<Instant> {

@@ -62,7 +62,7 @@
 //!
 //! - [`Server`] and its [`Builder`]: from the decisions to a server that runs, and a [`Handle`] that drains it. Health
 //!   and reflection are on.
-//! - [`SessionExt`]: what a handler learns of its call.
+//! - [`SessionExt`]: what a handler learns of its call. [`CheckpointsExt`]: the sync points of its stream.
 //! - [`auth`]: who is calling. [`net`]: the server's end of connections. [`layers`]: what happens between the two and
 //!   the handler, in which order and why.
 //! - [`SessionStack`]: the layers for a server that is not ours, such as tonic's own.
@@ -70,6 +70,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod auth;
+mod checkpoints;
 mod context;
 pub mod layers;
 mod methods;
@@ -77,11 +78,15 @@ pub mod net;
 mod server;
 mod service;
 mod sessions;
+mod transaction;
 
+pub use checkpoints::CheckpointsExt;
 pub use context::{ContextMissing, Deadline, SessionContext, SessionExt};
 pub use methods::Unkept;
 pub use rpc_core::config::{Limits, Range, Terms};
 pub use rpc_core::store::{MemoryStore, Store};
 pub use rpc_core::{error, id, negotiate, policy, principal, store};
+pub use rpc_flow::{Checkpointed, Checkpoints, Item, Outgoing, Point, Resumed};
 pub use server::{Builder, Detached, Handle, Server, SessionStack, StackLayer, StartError, Undecided};
 pub use sessions::{Entropy, SystemEntropy};
+pub use transaction::{Transaction, TransactionError};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::HashMap;
 
 use rpc_core::negotiate::Offered;
-use rpc_core::policy::{Cancellation, Delivery, MethodPolicy, Record, Secure, ServicePolicy};
+use rpc_core::policy::{Cancellation, Delivery, MethodPolicy, Record, ServicePolicy};
 use rpc_core::store::Durability;
 
 /// Path prefix of the session service.
@@ -123,6 +123,17 @@ impl Methods {
             .collect()
     }
 
+    /// Whether there are methods whose calls are kept in memory only: the next server on the same store cannot know what
+    /// became of those.
+    pub(crate) fn are_forgetful(&self) -> bool {
+        let forgotten = |method: &MethodPolicy| match method.delivery {
+            Delivery::AtMostOnce => method.record == Record::Memory,
+            Delivery::Plain | Delivery::AtLeastOnce => method.checkpoint.is_some(),
+            Delivery::ExactlyOnce => false,
+        };
+        self.methods.values().any(|method| forgotten(method))
+    }
+
     /// The first promise of a policy that a server with such a store cannot keep.
     pub(crate) fn first_unkept(&self, durability: Durability) -> Option<Unkept> {
         self.methods.values().find_map(|method| {
@@ -145,26 +156,28 @@ pub struct Unkept {
 //= C-56
 fn unkept(method: &MethodPolicy, durability: Durability) -> Option<&'static str> {
     match (method.delivery, method.record, durability) {
-        (Delivery::ExactlyOnce, ..) => {
-            Some("is EXACTLY_ONCE, which needs a store with transactions; this version has none")
-        }
+        //= C-55
+        (Delivery::ExactlyOnce, _, Durability::Volatile) => Some(
+            "is EXACTLY_ONCE, and the store forgets effects and replies with the process: give it a durable store",
+        ),
         (Delivery::AtMostOnce, Record::Durable, Durability::Volatile) => Some(
             "records its calls durably, and the store forgets them with the process: \
              give it a durable store, or say `record: MEMORY`",
         ),
-        (Delivery::AtMostOnce, Record::Durable, Durability::Durable) => {
-            Some("records its calls durably, which this version does not do yet: say `record: MEMORY`")
+        (Delivery::AtMostOnce | Delivery::ExactlyOnce, Record::Durable, Durability::Durable)
+            if method.kind.streams() =>
+        {
+            Some(
+                "streams and records its calls durably, which this version does not do yet: say `record: MEMORY`",
+            )
         }
-        (Delivery::AtMostOnce, Record::Memory, _) | (Delivery::Plain | Delivery::AtLeastOnce, ..) => {
-            later(method)
-        }
+        (Delivery::AtMostOnce | Delivery::ExactlyOnce, ..)
+        | (Delivery::Plain | Delivery::AtLeastOnce, ..) => later(method),
     }
 }
 
 fn later(method: &MethodPolicy) -> Option<&'static str> {
-    if method.checkpoint.is_some_and(|checkpoint| checkpoint.secure == Secure::Explicit) {
-        Some("lets its handler secure sync points, which handlers cannot do in this version yet")
-    } else if method.exclusive.is_some() {
+    if method.exclusive.is_some() {
         Some("is in an exclusive class, and this version does not keep classes apart yet")
     } else if method.half_duplex {
         Some("is half duplex, and this version does not pass turns yet")
@@ -180,7 +193,7 @@ pub(crate) fn may_stop(method: &MethodPolicy) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use rpc_core::policy::{Checkpoint, MethodKind};
+    use rpc_core::policy::{Checkpoint, MethodKind, Secure};
 
     use super::*;
 
@@ -244,16 +257,45 @@ mod tests {
         let memory = MethodPolicy { delivery: Delivery::AtMostOnce, ..PLAIN };
         assert_eq!(unkept(&PLAIN, Durability::Volatile), None);
         assert_eq!(unkept(&memory, Durability::Volatile), None);
-        let automatic = MethodPolicy { checkpoint: Some(checkpoint(Secure::Automatic)), ..PLAIN };
-        assert_eq!(unkept(&automatic, Durability::Volatile), None);
+        for secure in [Secure::Automatic, Secure::Explicit] {
+            let streams = MethodPolicy { checkpoint: Some(checkpoint(secure)), ..PLAIN };
+            assert_eq!(unkept(&streams, Durability::Volatile), None);
+        }
         for method in [
             MethodPolicy { record: Record::Durable, ..memory },
             MethodPolicy { delivery: Delivery::ExactlyOnce, record: Record::Durable, ..PLAIN },
-            MethodPolicy { checkpoint: Some(checkpoint(Secure::Explicit)), ..PLAIN },
             MethodPolicy { exclusive: Some("bulk"), ..PLAIN },
             MethodPolicy { half_duplex: true, ..PLAIN },
         ] {
             assert!(unkept(&method, Durability::Volatile).is_some(), "{method:?}");
         }
+    }
+
+    //= test C-55
+    #[test]
+    fn a_durable_store_keeps_calls_and_transactions() {
+        let durable = MethodPolicy { delivery: Delivery::AtMostOnce, record: Record::Durable, ..PLAIN };
+        let exactly_once = MethodPolicy { delivery: Delivery::ExactlyOnce, ..durable };
+        for method in [durable, exactly_once] {
+            assert!(unkept(&method, Durability::Volatile).is_some());
+            assert_eq!(unkept(&method, Durability::Durable), None);
+            let streams = MethodPolicy { kind: MethodKind::ClientStreaming, ..method };
+            assert!(unkept(&streams, Durability::Durable).is_some());
+        }
+    }
+
+    #[test]
+    fn methods_that_the_store_does_not_hear_of_are_forgetful() {
+        static DURABLE: [MethodPolicy; 1] =
+            [MethodPolicy { delivery: Delivery::AtMostOnce, record: Record::Durable, ..PLAIN }];
+        static MEMORY: [MethodPolicy; 1] =
+            [MethodPolicy { delivery: Delivery::AtMostOnce, record: Record::Memory, ..PLAIN }];
+        static ALL: [ServicePolicy; 2] =
+            [ServicePolicy { methods: &DURABLE, ..LEDGER }, ServicePolicy { methods: &MEMORY, ..LEDGER }];
+        let mut methods = Methods::default();
+        methods.add(&ALL[0]);
+        assert!(!methods.are_forgetful());
+        methods.add(&ALL[1]);
+        assert!(methods.are_forgetful());
     }
 }

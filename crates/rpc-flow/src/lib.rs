@@ -7,7 +7,7 @@
 //! ```text
 //!                  ┌───────────── Stream ─────────────┐
 //!  application ───▶│ pump_app                 NetBody │───▶ transport,
-//!              ◀───│ AppBody, Items              Feed │◀─── attempt n
+//!              ◀───│ AppBody                     Feed │◀─── attempt n
 //!                  └──────────────────────────────────┘
 //! ```
 //!
@@ -25,6 +25,18 @@
 //!   calls the handler with [`Stream::app_body`], tells its headers with [`Stream::answer_head`], pumps its response and
 //!   [concludes](Stream::conclude) the stream with the trailers. The stream is done when the client's body has ended
 //!   after them.
+//! - A **caller that reads no control frames** has no credit and places no points: its
+//!   [attempt](Stream::attempt_without_frames) begins where it says, its body is read while there is room, and the points
+//!   are placed where it arrives.
+//! - What is left of a call when everything else is gone is its [resumption](Stream::resumption). Two
+//!   [resumed](Stream::resumed) streams go on from there, in other processes and as another call.
+//!
+//! # Sync points of the application's own
+//!
+//! Applications read and place sync points through the [`Checkpoints`] of their call, which is in the extensions of a
+//! handler's request and of a client's response: [`Checkpointed`] gives messages and [`Point`]s in their order,
+//! [`Checkpoints::outgoing`] and [`Checkpoints::outgoing_results`] take both. A client's handle is made before its call and
+//! [bound](Checkpoints::bind) to the stream when that begins.
 //!
 //! # Bounds
 //!
@@ -34,19 +46,23 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod app;
-mod items;
+mod checkpoints;
 mod net;
 mod shared;
 mod status;
 mod stream;
 mod view;
 mod wake;
+mod watch;
 
 pub use app::{AppBody, AppEnd};
-pub use items::{Item, Items, Point};
+pub use checkpoints::{
+    Checkpointed, Checkpoints, Item, Outgoing, OutgoingMessages, OutgoingResults, Point, Resumed,
+};
 pub use net::{Attempt, Ended, Feed, Frames, How, NetBody, Reset};
 pub use stream::Stream;
 pub use view::View;
+pub use watch::StreamWatch;
 
 #[cfg(test)]
 mod tests;

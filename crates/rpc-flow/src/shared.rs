@@ -1,5 +1,6 @@
 //! What all parts of one stream share: the core under its lock, and who waits for it.
 
+use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::task::Context;
 
@@ -8,25 +9,28 @@ use rpc_core::id::Attempt;
 use rpc_core::stream::Config;
 use rpc_core::stream::flow::{Flow, Side};
 use rpc_core::stream::position::Position;
+use rpc_core::stream::secured::Resumption;
 use rpc_core::time::Timestamp;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::Status;
 
+use crate::checkpoints::Gate;
+use crate::status;
 use crate::view::View;
 use crate::wake::{Roused, Slot};
 
-#[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) side: Side,
     pub(crate) window: Position,
     pub(crate) message_bytes_max: u32,
+    /// Where the call began to be this stream; `None` at its very beginning.
+    pub(crate) resumption: Option<Resumption>,
     origin: Instant,
     state: Mutex<State>,
     views: watch::Sender<View>,
 }
 
-#[derive(Debug)]
 pub(crate) struct State {
     pub(crate) flow: Flow,
     /// The newest attempt, also when its connection is lost.
@@ -35,10 +39,14 @@ pub(crate) struct State {
     pub(crate) conclusion: Option<HeaderMap>,
     /// What the owner says instead of the core's error.
     pub(crate) failure: Option<Status>,
+    /// Where the application's reader stops at sync points.
+    pub(crate) gate: Gate,
     /// The application's reader of what came in.
     reader: Slot,
     /// The task that reads the application's own body.
     pump: Slot,
+    /// Who has a sync point to place, and no room for it.
+    placing: Slot,
     roused: Roused,
     version: u64,
 }
@@ -49,23 +57,38 @@ pub(crate) struct Line {
     pub(crate) attempt: Attempt,
     /// Its outgoing body was dropped before its end.
     pub(crate) outgoing_lost: bool,
+    /// Nobody reads its incoming body any more.
+    pub(crate) incoming_over: bool,
     /// Its outgoing body has written everything, at a server the trailers.
     pub(crate) answered: bool,
     /// The incoming body ended in order: a client ends its own.
     pub(crate) closing: bool,
+    /// Its incoming body is read no further while the application has enough to take.
+    pub(crate) held_back: bool,
     outgoing: Slot,
     incoming: Slot,
 }
 
 impl Shared {
     pub(crate) fn new(side: Side, config: &Config) -> Self {
+        Self::with_flow(side, config, Flow::new(side, config), None)
+    }
+
+    /// Goes on from secured points.
+    pub(crate) fn resumed(side: Side, config: &Config, resumption: &Resumption) -> Self {
+        Self::with_flow(side, config, Flow::resumed(side, config, resumption), Some(resumption.clone()))
+    }
+
+    fn with_flow(side: Side, config: &Config, flow: Flow, resumption: Option<Resumption>) -> Self {
         let state = State {
-            flow: Flow::new(side, config),
+            flow,
             line: None,
             conclusion: None,
             failure: None,
+            gate: Gate::default(),
             reader: Slot::default(),
             pump: Slot::default(),
+            placing: Slot::default(),
             roused: Roused::default(),
             version: 0,
         };
@@ -73,6 +96,7 @@ impl Shared {
             side,
             window: Position { messages: config.window_messages, bytes: config.window_bytes },
             message_bytes_max: config.message_bytes_max,
+            resumption,
             origin: Instant::now(),
             state: Mutex::new(state),
             views: watch::Sender::new(View::default()),
@@ -129,6 +153,20 @@ impl Shared {
     }
 }
 
+/// What is kept, waits and was left with points is the applications', and not for logs.
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Shared");
+        shown.field("side", &self.side);
+        // Not to be waited for: whoever holds the lock may be showing this.
+        if let Ok(state) = self.state.try_lock() {
+            let failed = state.flow.failed();
+            shown.field("progress", &state.flow.progress()).field("failed", &failed);
+        }
+        shown.finish_non_exhaustive()
+    }
+}
+
 impl State {
     /// A new attempt takes the place of the last one, which ends.
     pub(crate) fn begin(&mut self, attempt: Attempt) {
@@ -136,8 +174,10 @@ impl State {
         self.line = Some(Line {
             attempt,
             outgoing_lost: false,
+            incoming_over: false,
             answered: false,
             closing: false,
+            held_back: false,
             outgoing: Slot::default(),
             incoming: Slot::default(),
         });
@@ -150,6 +190,12 @@ impl State {
         }
         self.flow.abandon();
         self.rouse_all();
+    }
+
+    /// With what the stream is over before its end.
+    pub(crate) fn failure(&self) -> Option<Status> {
+        let error = self.flow.failed()?;
+        Some(self.failure.clone().unwrap_or_else(|| status::of(&error)))
     }
 
     /// That attempt, if it is the newest.
@@ -177,6 +223,10 @@ impl State {
         self.pump.wait(cx, &mut self.roused);
     }
 
+    pub(crate) fn wait_placing(&mut self, cx: &Context<'_>) {
+        self.placing.wait(cx, &mut self.roused);
+    }
+
     /// There may be something to write.
     pub(crate) fn rouse_outgoing(&mut self) {
         if let Some(line) = &mut self.line {
@@ -189,9 +239,18 @@ impl State {
         self.roused.add(&mut self.reader);
     }
 
+    /// There may be room for more of a caller that knows no credit.
+    pub(crate) fn rouse_held_back(&mut self) {
+        if let Some(line) = self.line.as_mut().filter(|line| line.held_back) {
+            line.held_back = false;
+            self.roused.add(&mut line.incoming);
+        }
+    }
+
     /// There may be room for more of the application's own.
     pub(crate) fn rouse_pump(&mut self) {
         self.roused.add(&mut self.pump);
+        self.roused.add(&mut self.placing);
     }
 
     pub(crate) fn rouse_all(&mut self) {

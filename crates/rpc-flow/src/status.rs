@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::HeaderMap;
 use prost::Message as _;
+use rpc_core::error::Reason;
 use rpc_core::stream::error::StreamError;
 use rpc_proto::pb::google::rpc;
 use rpc_proto::status::Refusal;
@@ -11,6 +12,28 @@ use tonic::{Code, Status};
 /// The error as a status with its reason.
 pub(crate) fn of(error: &StreamError) -> Status {
     Refusal::new(error.reason(), error.to_string()).into_status()
+}
+
+/// The own application asked for what cannot be.
+pub(crate) fn misused(error: &dyn std::error::Error) -> Status {
+    Status::internal(format!("sync point: {error}"))
+}
+
+/// The call has no checkpoints, and the application needs them.
+pub(crate) fn without_checkpoints() -> Status {
+    Refusal::new(Reason::CheckpointsRequired, "the call has no checkpoints").into_status()
+}
+
+/// A point was asked for when there was no call yet in which it could lie.
+pub(crate) fn point_before_call() -> Status {
+    let message = "a sync point was asked for before the call had begun";
+    Refusal::new(Reason::CheckpointsRequired, message).into_status()
+}
+
+/// The application is to secure the points itself, and reads messages only.
+pub(crate) fn points_ignored() -> Status {
+    let message = "the handler reads past a sync point that it is to secure";
+    Refusal::new(Reason::CheckpointsIgnored, message).into_status()
 }
 
 /// A status that a handler may get from the body that it reads: never CANCELLED.
@@ -43,7 +66,6 @@ pub(crate) fn to_trailers(status: &Status) -> HeaderMap {
 
 #[cfg(test)]
 mod tests {
-    use rpc_core::error::Reason;
     use rpc_proto::status::Details;
 
     use super::*;

@@ -9,15 +9,15 @@ use http_body::Body;
 use rpc_core::frame::Head;
 use rpc_core::id::Attempt as Number;
 use rpc_core::stream::Config;
-use rpc_core::stream::error::{AttemptError, SecureError, SyncError};
+use rpc_core::stream::error::AttemptError;
 use rpc_core::stream::flow::{Progress, Side};
-use rpc_core::stream::position::Serial;
+use rpc_core::stream::position::Position;
 use rpc_core::stream::resume::Resume;
+use rpc_core::stream::secured::Resumption;
 use tokio::sync::watch;
 use tonic::{Code, Status};
 
 use crate::app::{AppBody, AppEnd, pump};
-use crate::items::Items;
 use crate::net::{Attempt, Frames};
 use crate::shared::Shared;
 use crate::view::View;
@@ -34,16 +34,16 @@ impl Stream {
         Self { shared: Arc::new(Shared::new(side, config)) }
     }
 
-    /// What the application reads. Once, and instead of [`items`](Self::items): two readers would share the messages.
-    pub fn app_body(&self) -> AppBody {
-        AppBody::new(Arc::clone(&self.shared))
+    /// One side of a call that goes on from where another stream was secured: positions, serials and digests go on, too,
+    /// and what both applications left there is in its [`Checkpoints`](crate::Checkpoints). The peer's stream is to go on
+    /// from the same points.
+    pub fn resumed(side: Side, config: &Config, resumption: &Resumption) -> Self {
+        Self { shared: Arc::new(Shared::resumed(side, config, resumption)) }
     }
 
-    /// What the application reads in the form with sync points, which it secures itself from here on. Once, and instead
-    /// of [`app_body`](Self::app_body).
-    pub fn items(&self) -> Items {
-        self.shared.with(|state| state.flow.secure_explicitly());
-        Items::new(Arc::clone(&self.shared))
+    /// What the application reads. Once: two readers would share the messages.
+    pub fn app_body(&self) -> AppBody {
+        AppBody::new(Arc::clone(&self.shared))
     }
 
     /// Reads the application's own body, independently of attempts, while there is room for what it gives: with a
@@ -64,7 +64,8 @@ impl Stream {
     }
 
     /// Begins an attempt on a connection. An older one ends at once: its body with an error that resets, its feed with
-    /// [`How::Fenced`](crate::How::Fenced). `peer` is what came in `session-resume-bin`; a client has none.
+    /// [`How::Fenced`](crate::How::Fenced). `peer` is what came in `session-resume-bin`; a client has none. Without frames
+    /// it is [`attempt_without_frames`](Self::attempt_without_frames), from where `peer` says that its body begins.
     ///
     /// # Errors
     ///
@@ -77,35 +78,35 @@ impl Stream {
         peer: Option<&Resume>,
         frames: Frames,
     ) -> Result<Attempt, AttemptError> {
+        if frames == Frames::Off {
+            let from = peer.map_or(Position::ORIGIN, |peer| peer.send_from);
+            return self.attempt_without_frames(number, from);
+        }
         let now = self.shared.now();
         let resume = self.shared.with(|state| {
             state.flow.attempt(now, number, peer)?;
             state.begin(number);
-            Ok::<_, AttemptError>((number > Number::default()).then(|| state.flow.resume()))
+            let resumes = number > Number::default() || self.shared.resumption.is_some();
+            Ok::<_, AttemptError>(resumes.then(|| state.flow.resume()))
         })?;
         Ok(Attempt::new(&self.shared, number, frames, resume))
     }
 
-    /// Places a sync point after everything that was given so far; `state` travels with it.
+    /// Begins an attempt of a caller that reads no control frames, whose body begins at `from`: at the origin, or where it
+    /// was told that the stream is secured. What arrived before is dropped by its count. Server only.
     ///
     /// # Errors
     ///
-    /// The point is not placed; the stream is as it was.
-    pub fn sync_point(&self, state: Bytes) -> Result<(), SyncError> {
-        self.shared.with(|shared| {
-            let done = shared.flow.app_syncs(state);
-            shared.rouse_outgoing();
-            done
-        })
-    }
-
-    /// The application has everything before that point; `state` travels to the peer with the confirmation.
-    ///
-    /// # Errors
-    ///
-    /// The application was not given that point, or the state is too long. Nothing has changed.
-    pub fn secure(&self, serial: Serial, state: Bytes) -> Result<(), SecureError> {
-        secure(&self.shared, serial, state)
+    /// As with [`attempt`](Self::attempt); or `from` leaves a gap, or no message ends there.
+    //= S-29
+    pub fn attempt_without_frames(&self, number: Number, from: Position) -> Result<Attempt, AttemptError> {
+        let now = self.shared.now();
+        self.shared.with(|state| {
+            state.flow.attempt_without_frames(now, number, from)?;
+            state.begin(number);
+            Ok::<_, AttemptError>(())
+        })?;
+        Ok(Attempt::new(&self.shared, number, Frames::Off, None))
     }
 
     /// The handler's response headers, which go out before its first message. Server only.
@@ -165,6 +166,16 @@ impl Stream {
         self.shared.with(|state| state.flow.cancel());
     }
 
+    /// From where the call can go on when everything but this is lost: what is secured now, in both directions.
+    pub fn resumption(&self) -> Resumption {
+        self.shared.with(|state| state.flow.resumption())
+    }
+
+    /// With what the stream is over before its end, as an application is told.
+    pub fn failure(&self) -> Option<Status> {
+        self.shared.with(|state| state.failure())
+    }
+
     /// How far it has come.
     pub fn progress(&self) -> Progress {
         self.shared.with(|state| state.flow.progress())
@@ -176,12 +187,4 @@ impl Stream {
     pub fn watch(&self) -> watch::Receiver<View> {
         self.shared.watch()
     }
-}
-
-pub(crate) fn secure(shared: &Shared, serial: Serial, bytes: Bytes) -> Result<(), SecureError> {
-    shared.with(|state| {
-        let done = state.flow.secure(serial, bytes);
-        state.rouse_outgoing();
-        done
-    })
 }

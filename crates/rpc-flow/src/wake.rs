@@ -24,8 +24,8 @@ impl Slot {
 pub(crate) struct Roused([Option<Waker>; Self::MAX]);
 
 impl Roused {
-    /// The application's two bodies, the two ways of an attempt, and one task that was replaced.
-    const MAX: usize = 5;
+    /// The application's two bodies and its points, the two ways of an attempt, and one task that was replaced.
+    const MAX: usize = 6;
 
     pub(crate) fn add(&mut self, slot: &mut Slot) {
         let Some(waker) = slot.0.take() else { return };

@@ -1,22 +1,20 @@
 //! A copy of a store in use.
 
 use std::fs;
-use std::ops::Bound;
 use std::path::Path;
 
 use crate::check::{Report, check};
-use crate::encode::{
-    COMMITS_KEY, EncodeError, HEADER_KEY, NUMBERS_KEY, decode_counter, decode_session, encode_counter,
-    session_of,
-};
-use crate::engine::{Changes, EngineError, Medium};
+use crate::encode::{COMMITS_KEY, EncodeError, HEADER_KEY, NUMBERS_KEY, decode_counter, encode_counter};
+use crate::engine::{Changes, Engine, EngineError, Medium};
 use crate::error::OpenError;
-use crate::layout::Directory;
+use crate::inventory::Inventory;
+use crate::layout::{Directory, Files};
 use crate::open::{self, Beginning};
+use crate::plan::COMMIT_BYTES_MAX;
 use crate::store::EmbeddedStore;
 use crate::witness::Witness;
 
-/// Records in one commit of the copy.
+/// Records in one commit of the copy, if they are small.
 const CHUNK: usize = 1_024;
 /// Numbers that a copy leaves out. The original goes on giving numbers after the copy was made, and whoever restores it
 /// must not give them again (I8). A store that gives a million numbers a second needs twelve days to come this far.
@@ -68,53 +66,75 @@ impl EmbeddedStore {
         }
     }
 
-    /// Copies every record and says how many commits that took.
-    fn copy(&self, files: &crate::layout::Files) -> Result<u64, BackupError> {
+    /// Copies every record and says what the number of the last commit is.
+    fn copy(&self, files: &Files) -> Result<u64, BackupError> {
         let id = open::random_id()?;
         // The store's own keys come first, and all are of one instant.
-        let mut scan = self.engine.scan(Bound::Unbounded);
-        let mut numbers_given = None;
+        let mut scan = self.engine.scan_all();
+        let (mut numbers_given, mut commits) = (None, None);
         for _ in [COMMITS_KEY, HEADER_KEY, NUMBERS_KEY] {
             let Some(entry) = scan.next() else { break };
             let (key, value) = entry.map_err(source)?;
-            if &*key == NUMBERS_KEY {
-                numbers_given = decode_counter(NUMBERS_KEY, &value).ok();
+            match &*key {
+                NUMBERS_KEY => numbers_given = decode_counter(NUMBERS_KEY, &value).ok(),
+                COMMITS_KEY => commits = decode_counter(COMMITS_KEY, &value).ok(),
+                _ => {}
             }
         }
-        let numbers_given =
-            numbers_given.ok_or_else(|| BackupError::Source("the record numbers is damaged".into()))?;
-        let numbers_given = numbers_given.saturating_add(NUMBERS_SKIPPED);
-        let mut copy = open::begin(files, &Beginning { id, numbers_given })?;
-        let mut commits = 1;
-        let mut chunk = Changes::with_capacity(CHUNK + 1);
+        let damaged = |name| BackupError::Source(format!("the record {name} is damaged"));
+        let numbers_given = numbers_given.ok_or_else(|| damaged("numbers"))?.saturating_add(NUMBERS_SKIPPED);
+        let commits = commits.ok_or_else(|| damaged("commits"))?;
+        // Commits go on counting where the original is: versions of values are their numbers, and must not come again.
+        let beginning = Beginning { id, numbers_given, commit: commits + 1 };
+        let mut copy = Copy {
+            engine: open::begin(files, &beginning)?,
+            commits: beginning.commit,
+            chunk: Changes::new(),
+            chunk_bytes: 0,
+        };
+        let mut inventory = Inventory::new(commits);
         for entry in scan {
             let (key, value) = entry.map_err(source)?;
             // A damaged record is not carried into a fresh store.
-            match session_of(&key).map(|session| (session, decode_session(session, &value))) {
-                Some((_, Ok(_))) => chunk.push((key.to_vec(), Some(value.to_vec()))),
-                Some((session, Err(error))) => {
-                    return Err(BackupError::Source(format!("the record of session {session}: {error}")));
-                }
-                None => return Err(BackupError::Source(format!("the key \"{}\"", key.escape_ascii()))),
-            }
-            if chunk.len() == CHUNK {
-                commits += 1;
-                write(&mut copy, std::mem::take(&mut chunk), commits)?;
-            }
+            inventory.take(&key, &value).map_err(BackupError::Source)?;
+            copy.push(&key, &value)?;
         }
-        if !chunk.is_empty() {
-            commits += 1;
-            write(&mut copy, chunk, commits)?;
-        }
-        Ok(commits)
+        copy.write()?;
+        Ok(copy.commits)
     }
 }
 
-fn write(copy: &mut impl Medium, mut chunk: Changes, commits: u64) -> Result<(), BackupError> {
-    let value = encode_counter(COMMITS_KEY, commits)
-        .map_err(|error: EncodeError| OpenError::Engine(error.to_string()))?;
-    chunk.push((COMMITS_KEY.to_vec(), Some(value)));
-    Ok(copy.write(chunk).map_err(open::open_error)?)
+/// The copy while it is written, some records at a time.
+struct Copy {
+    engine: Engine,
+    commits: u64,
+    chunk: Changes,
+    chunk_bytes: usize,
+}
+
+impl Copy {
+    fn push(&mut self, key: &[u8], value: &[u8]) -> Result<(), BackupError> {
+        self.chunk.push((key.to_vec(), Some(value.to_vec())));
+        self.chunk_bytes += key.len() + value.len();
+        let is_full = self.chunk.len() == CHUNK || self.chunk_bytes >= COMMIT_BYTES_MAX;
+        if is_full { self.write() } else { Ok(()) }
+    }
+
+    /// Commits what waits.
+    fn write(&mut self) -> Result<(), BackupError> {
+        let mut chunk = std::mem::take(&mut self.chunk);
+        self.chunk_bytes = 0;
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        let commits = self.commits + 1;
+        let value = encode_counter(COMMITS_KEY, commits)
+            .map_err(|error: EncodeError| OpenError::Engine(error.to_string()))?;
+        chunk.push((COMMITS_KEY.to_vec(), Some(value)));
+        self.engine.write(chunk).map_err(open::open_error)?;
+        self.commits = commits;
+        Ok(())
+    }
 }
 
 fn source(error: EngineError) -> BackupError {

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use crate::contents::Contents;
 use crate::encode::StoreId;
 use crate::error::OpenError;
-use crate::layout::Directory;
 use crate::open;
 
 /// What a check found.
@@ -13,10 +13,8 @@ use crate::open;
 pub struct Report {
     /// Which store it is.
     pub id: StoreId,
-    /// Sessions that live.
-    pub sessions_live: u64,
-    /// Sessions that have ended and are remembered.
-    pub sessions_ended: u64,
+    /// What it holds, damaged records left out.
+    pub contents: Contents,
     /// Session numbers handed out or reserved since the store was made.
     pub numbers_given: u64,
     /// Commits since the store was made.
@@ -44,19 +42,11 @@ impl Report {
 ///
 /// There is no store, it is in use, or it is damaged so that its records cannot be reached.
 pub fn check(path: impl AsRef<Path>) -> Result<Report, OpenError> {
-    let path = path.as_ref();
-    let not_a_store = || OpenError::NotAStore { path: path.to_owned() };
-    if !path.join("store").is_dir() {
-        // Not even a lock file is left behind in what is no store.
-        return Err(not_a_store());
-    }
-    let directory = Directory::lock(path)?;
-    let files = directory.store()?.ok_or_else(not_a_store)?;
+    let (_directory, files) = open::existing(path.as_ref())?;
     let recovered = open::recover(&files)?;
     Ok(Report {
         id: recovered.id,
-        sessions_live: recovered.found.live,
-        sessions_ended: recovered.found.ended,
+        contents: recovered.found.contents,
         numbers_given: recovered.numbers_given,
         commits: recovered.commits,
         bytes_on_disk: files.bytes_on_disk(),

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Slice};
 
+use crate::encode::KeyRange;
+
 /// Writes kept in memory before they become a table. Also about what a start has to read again.
 const MEMTABLE_BYTES: u64 = 32 << 20;
 /// Journals kept at most before their records are forced into tables.
@@ -112,10 +114,14 @@ impl Engine {
         guarded(|| self.records.get(key))
     }
 
-    /// All keys and values at this instant, from `after` on.
-    pub(crate) fn scan(&self, after: Bound<&[u8]>) -> Scan {
-        let range = (after.map(<[u8]>::to_vec), Bound::Unbounded);
+    /// The keys and values of the range at this instant.
+    pub(crate) fn scan(&self, range: KeyRange) -> Scan {
         Scan { iter: self.database.snapshot().range(&self.records, range) }
+    }
+
+    /// All keys and values at this instant.
+    pub(crate) fn scan_all(&self) -> Scan {
+        self.scan((Bound::Unbounded, Bound::Unbounded))
     }
 
     /// How many journals there are.
@@ -176,7 +182,13 @@ fn classify(error: fjall::Error) -> EngineError {
 
 /// Whether the file is to blame and not the medium: it is gone, too short, or holds what cannot be.
 fn is_damage(kind: io::ErrorKind) -> bool {
-    matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData)
+    matches!(
+        kind,
+        io::ErrorKind::NotFound
+            | io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::InvalidData
+            | io::ErrorKind::InvalidInput
+    )
 }
 
 fn text_of(panic: &(dyn Any + Send)) -> &str {

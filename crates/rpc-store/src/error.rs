@@ -13,8 +13,8 @@ pub enum OpenError {
         /// The store.
         path: PathBuf,
     },
-    /// The directory holds something that is no store. It is left alone.
-    #[error("{} is not empty and no store", path.display())]
+    /// The directory holds something that is no store, or nothing and none was to be made. It is left alone.
+    #[error("{} is no store", path.display())]
     NotAStore {
         /// The directory.
         path: PathBuf,

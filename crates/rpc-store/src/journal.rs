@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::encode::{COMMITS_KEY, VALUE_BYTES_MAX, decode_counter};
+use crate::encode::{COMMITS_KEY, DecodeError, FORMAT_VERSION, VALUE_BYTES_MAX, decode_counter};
 use crate::error::OpenError;
 
 const START: u8 = 1;
@@ -26,11 +26,22 @@ const ITEM_HEAD_BYTES: usize = 20;
 /// The engine keeps the highest bit for itself, and nobody reaches the one below.
 const SEQUENCE_MAX: u64 = 1 << 62;
 
+/// The preallocated end of a journal is compared with these, some 60 MiB of them.
+const ZEROS: [u8; 4096] = [0; 4096];
+
 /// One whole batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Batch {
     sequence: u64,
     commit: u64,
+}
+
+/// A whole batch, by its checksum.
+#[derive(Debug, Clone, Copy)]
+enum Found {
+    Batch(Batch),
+    /// Of a program with this format. It must not be cut as if a crash had left it there.
+    OtherVersion(u8),
 }
 
 /// What the journals hold.
@@ -67,7 +78,13 @@ pub(crate) fn read_all(records: &Path) -> Result<Journals, OpenError> {
         let file = File::open(path).map_err(OpenError::io("read", path))?;
         let mut reader = BufReader::with_capacity(1 << 20, file);
         let mut position = 0;
-        while let Some(batch) = read_batch(&mut reader).map_err(OpenError::io("read", path))? {
+        while let Some(found) = read_batch(&mut reader).map_err(OpenError::io("read", path))? {
+            let batch = match found {
+                Found::Batch(batch) => batch,
+                Found::OtherVersion(found) => {
+                    return Err(OpenError::Version { found, supported: FORMAT_VERSION });
+                }
+            };
             follows(last, batch).map_err(|why| damaged(path, position, &why))?;
             last = Some(batch);
             position = reader.stream_position().map_err(OpenError::io("read", path))?;
@@ -139,7 +156,8 @@ impl Tail<'_> {
         // The batch at the tear itself is known not to be whole, or not to be ours.
         for (offset, _) in rest.iter().enumerate().skip(1).filter(|(_, byte)| **byte == START) {
             let batch = read_batch(&mut &rest[offset..]).map_err(OpenError::io("read", self.path))?;
-            if batch.is_some_and(|batch| self.last.is_none_or(|last| batch.commit > last.commit + 1)) {
+            let Some(Found::Batch(batch)) = batch else { continue };
+            if self.last.is_none_or(|last| batch.commit > last.commit + 1) {
                 return Err(damaged(self.path, self.position, "a batch is damaged, and whole ones follow"));
             }
         }
@@ -153,7 +171,7 @@ fn only_zeros(reader: &mut impl BufRead) -> io::Result<bool> {
         if bytes.is_empty() {
             return Ok(true);
         }
-        if bytes.iter().any(|byte| *byte != 0) {
+        if bytes.chunks(ZEROS.len()).any(|chunk| *chunk != ZEROS[..chunk.len()]) {
             return Ok(false);
         }
         let read = bytes.len();
@@ -162,14 +180,14 @@ fn only_zeros(reader: &mut impl BufRead) -> io::Result<bool> {
 }
 
 /// The next batch; `None`: what is there is not a whole batch of ours.
-fn read_batch(reader: &mut impl Read) -> io::Result<Option<Batch>> {
+fn read_batch(reader: &mut impl Read) -> io::Result<Option<Found>> {
     match try_read_batch(reader) {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
         other => other,
     }
 }
 
-fn try_read_batch(reader: &mut impl Read) -> io::Result<Option<Batch>> {
+fn try_read_batch(reader: &mut impl Read) -> io::Result<Option<Found>> {
     if read::<1>(reader)? != [START] {
         return Ok(None);
     }
@@ -180,7 +198,7 @@ fn try_read_batch(reader: &mut impl Read) -> io::Result<Option<Batch>> {
     for _ in 0..items {
         let Some((key, value)) = read_item(reader, &mut hash)? else { return Ok(None) };
         if key == COMMITS_KEY {
-            commit = decode_counter(COMMITS_KEY, &value).ok();
+            commit = Some(decode_counter(COMMITS_KEY, &value));
         }
     }
     if read::<1>(reader)? != [END] || u64::from_le_bytes(read(reader)?) != hash.digest() {
@@ -189,7 +207,11 @@ fn try_read_batch(reader: &mut impl Read) -> io::Result<Option<Batch>> {
     if read(reader)? != TRAILER {
         return Ok(None);
     }
-    Ok(commit.map(|commit| Batch { sequence, commit }))
+    Ok(match commit {
+        Some(Ok(commit)) => Some(Found::Batch(Batch { sequence, commit })),
+        Some(Err(DecodeError::Version(version))) => Some(Found::OtherVersion(version)),
+        Some(Err(_)) | None => None,
+    })
 }
 
 /// Key and value of an item, which is added to the hash of its batch.

@@ -54,6 +54,11 @@ impl Directory {
         }
     }
 
+    /// Whether there is a store in the directory at `path`, without taking it.
+    pub(crate) fn has_store(path: &Path) -> bool {
+        path.join(STORE).is_dir()
+    }
+
     /// A path with a slip of the pen must not become a store among somebody's files.
     fn refuse_strangers(path: &Path) -> Result<(), OpenError> {
         for entry in fs::read_dir(path).map_err(OpenError::io("list", path))? {

@@ -40,12 +40,19 @@
 
 mod backup;
 mod check;
+mod contents;
+#[cfg(test)]
+mod crash;
 mod encode;
 mod engine;
 mod error;
+mod inventory;
 mod journal;
 mod layout;
+mod manifest;
 mod open;
+mod plan;
+mod read;
 mod stats;
 mod store;
 #[cfg(test)]
@@ -55,7 +62,11 @@ mod witness;
 
 pub use backup::BackupError;
 pub use check::{Report, check};
+pub use contents::Contents;
 pub use encode::StoreId;
 pub use error::OpenError;
 pub use stats::{Activity, BATCH_CLASSES, Statistics};
 pub use store::EmbeddedStore;
+
+#[doc(no_inline)]
+pub use rpc_core::store::StoreError;

@@ -1,19 +1,19 @@
 //! Opening a store, which is recovery: the same steps after a crash and after an orderly end.
 
 use std::io;
-use std::ops::Bound;
 use std::path::Path;
 
-use rpc_core::store::Stored;
-
+use crate::contents::Contents;
 use crate::encode::{
     COMMITS_KEY, DecodeError, FORMAT_VERSION, HEADER_KEY, Header, NUMBERS_KEY, StoreId, decode_counter,
-    decode_header, decode_session, encode_counter, encode_header, session_of,
+    decode_header, encode_counter, encode_header,
 };
 use crate::engine::{Engine, EngineError, Medium};
 use crate::error::OpenError;
+use crate::inventory::Inventory;
 use crate::journal;
 use crate::layout::{Directory, Files};
+use crate::manifest;
 use crate::witness::Witness;
 
 /// Damaged records that are named; more are counted.
@@ -34,21 +34,13 @@ pub(crate) struct Recovered {
 /// What the scan of all records found.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    pub(crate) live: u64,
-    pub(crate) ended: u64,
+    pub(crate) contents: Contents,
     pub(crate) damaged: u64,
     /// The first of them, in words.
     pub(crate) damage: Vec<String>,
 }
 
 impl Found {
-    pub(crate) fn count(&mut self, stored: &Stored) {
-        match stored {
-            Stored::Live(..) => self.live += 1,
-            Stored::Ended(..) => self.ended += 1,
-        }
-    }
-
     fn damaged(&mut self, what: String) {
         self.damaged += 1;
         if self.damage.len() < DAMAGE_NAMED_MAX {
@@ -61,6 +53,8 @@ impl Found {
 pub(crate) struct Beginning {
     pub(crate) id: StoreId,
     pub(crate) numbers_given: u64,
+    /// The number of the commit that makes it.
+    pub(crate) commit: u64,
 }
 
 /// Takes the store in the directory, or makes one there.
@@ -69,29 +63,46 @@ pub(crate) fn open_or_create(directory: &Directory) -> Result<(Files, Recovered)
         Some(files) => files,
         None => {
             let files = directory.begin()?;
-            let beginning = Beginning { id: random_id()?, numbers_given: 0 };
+            let beginning = Beginning { id: random_id()?, numbers_given: 0, commit: 1 };
             drop(begin(&files, &beginning)?);
-            Witness::create(&files.acknowledged(), 1)
+            Witness::create(&files.acknowledged(), beginning.commit)
                 .map_err(OpenError::io("create", &files.acknowledged()))?;
             let files = directory.finish(&files)?;
             tracing::info!(store = %beginning.id, path = %directory.path().display(), "a new store");
             files
         }
     };
-    let recovered = recover(&files)?;
+    let recovered = recover_sound(&files)?;
+    Ok((files, recovered))
+}
+
+/// The directory at `path` and the store in it. Where there is none, not even a lock file is left behind.
+pub(crate) fn existing(path: &Path) -> Result<(Directory, Files), OpenError> {
+    let not_a_store = || OpenError::NotAStore { path: path.to_owned() };
+    if !Directory::has_store(path) {
+        return Err(not_a_store());
+    }
+    let directory = Directory::lock(path)?;
+    let files = directory.store()?.ok_or_else(not_a_store)?;
+    Ok((directory, files))
+}
+
+/// [Recovers](recover), and refuses a store with a damaged record.
+pub(crate) fn recover_sound(files: &Files) -> Result<Recovered, OpenError> {
+    let recovered = recover(files)?;
     match recovered.found.damage.first() {
         Some(damage) => Err(OpenError::Damaged(damage.clone())),
-        None => Ok((files, recovered)),
+        None => Ok(recovered),
     }
 }
 
-/// Makes the engine's files, with commit 1 in them.
+/// Makes the engine's files, with the first commit in them.
 pub(crate) fn begin(files: &Files, beginning: &Beginning) -> Result<Engine, OpenError> {
     let mut engine = Engine::create(&files.records()).map_err(open_error)?;
     let changes = [
         (HEADER_KEY, encode_header(Header { id: beginning.id })),
         (NUMBERS_KEY, encode_counter(NUMBERS_KEY, beginning.numbers_given)),
-        (COMMITS_KEY, encode_counter(COMMITS_KEY, 1)),
+        (COMMITS_KEY, encode_counter(COMMITS_KEY, beginning.commit)),
     ];
     let changes =
         changes.into_iter().map(|(key, value)| Ok((key.to_vec(), Some(value?)))).collect::<Result<_, _>>();
@@ -118,6 +129,7 @@ pub(crate) fn recover(files: &Files) -> Result<Recovered, OpenError> {
     })?;
     let witnessed = witnessed
         .ok_or_else(|| OpenError::Damaged(format!("{}: no slot is whole", acknowledged.display())))?;
+    manifest::verify(&files.records())?;
     let journals = journal::read_all(&files.records())?;
     at_least(journals.last_commit.unwrap_or(witnessed), witnessed)?;
     journals.cut()?;
@@ -135,7 +147,7 @@ pub(crate) fn recover(files: &Files) -> Result<Recovered, OpenError> {
         return Err(OpenError::Damaged(text));
     }
 
-    let found = scan(&engine);
+    let found = scan(&engine, commits);
     if found.damaged == 0 {
         witness.write(commits).map_err(OpenError::io("write", &acknowledged))?;
     }
@@ -158,28 +170,22 @@ fn value_of(engine: &Engine, key: &[u8]) -> Result<fjall::Slice, OpenError> {
 }
 
 /// Reads every record. One that the engine cannot read ends the scan, as what comes after it cannot be trusted.
-fn scan(engine: &Engine) -> Found {
+fn scan(engine: &Engine, commits: u64) -> Found {
     let mut found = Found::default();
-    for (index, entry) in (0..).zip(engine.scan(Bound::Unbounded)) {
-        let (key, value) = match entry {
-            Ok(entry) => entry,
+    let mut inventory = Inventory::new(commits);
+    for (index, entry) in (0..).zip(engine.scan_all()) {
+        match entry {
+            Ok((key, value)) => inventory.take(&key, &value).unwrap_or_else(|what| found.damaged(what)),
             Err(error) => {
                 found.damaged(format!("after {index} records: {error}"));
                 break;
             }
-        };
-        if [HEADER_KEY, NUMBERS_KEY, COMMITS_KEY].contains(&&*key) {
-            continue;
-        }
-        match session_of(&key).map(|session| (session, decode_session(session, &value))) {
-            Some((_, Ok(stored))) => found.count(&stored),
-            Some((session, Err(error))) => found.damaged(format!("the record of session {session}: {error}")),
-            None => found.damaged(format!("the key \"{}\" is not one of ours", key.escape_ascii())),
         }
         if index > 0 && index % REPORT_EVERY == 0 {
             tracing::info!(records = index, "verifying the store");
         }
     }
+    found.contents = inventory.contents;
     found
 }
 
@@ -197,11 +203,4 @@ fn decode_error(name: &str, error: DecodeError) -> OpenError {
             OpenError::Damaged(format!("the record {name}: {error}"))
         }
     }
-}
-
-/// Takes the directory at `path`, and makes a store there if it is empty or missing.
-pub(crate) fn at(path: &Path) -> Result<(Directory, Files, Recovered), OpenError> {
-    let directory = Directory::lock_or_create(path)?;
-    let (files, recovered) = open_or_create(&directory)?;
-    Ok((directory, files, recovered))
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::contents::Contents;
 use crate::encode::StoreId;
 
 /// Classes of batch sizes: 1, 2, 3–4, 5–8, … , 513–1,024, more.
@@ -13,10 +14,8 @@ pub const BATCH_CLASSES: usize = 12;
 pub struct Statistics {
     /// Which store it is.
     pub id: StoreId,
-    /// Sessions that live.
-    pub sessions_live: u64,
-    /// Sessions that have ended and are remembered.
-    pub sessions_ended: u64,
+    /// What it holds.
+    pub contents: Contents,
     /// Session numbers handed out or reserved since the store was made.
     pub numbers_given: u64,
     /// Commits since the store was made, reservations of numbers among them.
@@ -39,9 +38,9 @@ pub struct Activity {
     pub syncs: u64,
     /// Writes that were made.
     pub writes: u64,
-    /// Writes that were refused: fenced, existing, missing or too large.
+    /// Writes that were refused: fenced, existing, missing, in conflict or too large.
     pub writes_refused: u64,
-    /// Time spent in commits, and the longest.
+    /// Time spent in commits.
     pub commit_time: Duration,
     /// The longest commit.
     pub commit_time_max: Duration,

@@ -1,26 +1,29 @@
 //! The store itself: one writer, many readers.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::fmt;
 use std::num::NonZeroU32;
-use std::ops::{Bound, Range};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
-use rpc_core::id::{Epoch, SessionId};
-use rpc_core::record::{Change, Write};
+use rpc_core::id::SessionId;
+use rpc_core::record::Write;
 use rpc_core::store::{Durability, Store, StoreError, Stored, WriteError};
+use rpc_core::transaction::Versioned;
 
+use crate::contents::Contents;
 use crate::encode::{
-    COMMITS_KEY, EncodeError, NUMBERS_KEY, StoreId, decode_session, encode_counter, encode_ended,
-    encode_live, session_key, session_of,
+    COMMITS_KEY, NUMBERS_KEY, StoreId, decode_value, encode_counter, is_value_key, range_above, range_of,
+    value_key,
 };
-use crate::engine::{Changes, Engine, EngineError, Medium};
+use crate::engine::{Changes, Engine, Medium};
 use crate::error::OpenError;
+use crate::inventory::value_name;
 use crate::layout::{Directory, Files};
-use crate::open;
+use crate::open::{self, Recovered};
+use crate::plan::Plan;
+use crate::read::Sessions;
 use crate::stats::{Activity, Statistics};
 use crate::witness::Witness;
 
@@ -45,31 +48,8 @@ struct Writer {
     closed: Option<String>,
     numbers_given: u64,
     commits: u64,
-    live: u64,
-    ended: u64,
+    contents: Contents,
     activity: Activity,
-}
-
-/// What a session is to the next write of a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Absent,
-    Live(Epoch),
-    Ended(Epoch),
-}
-
-/// What a batch comes to.
-struct Plan {
-    touched: BTreeMap<SessionId, Touched>,
-    answers: Vec<Result<(), WriteError>>,
-}
-
-/// A session that a batch has touched.
-struct Touched {
-    before: State,
-    now: State,
-    /// What its record becomes; `None` within: it goes. `None` without: no write was made.
-    value: Option<Option<Vec<u8>>>,
 }
 
 impl EmbeddedStore {
@@ -82,16 +62,35 @@ impl EmbeddedStore {
     ///
     /// By variant of [`OpenError`]. A store that is refused as damaged is not repaired: restore a backup.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
-        let (directory, files, recovered) = open::at(path.as_ref())?;
+        let directory = Directory::lock_or_create(path.as_ref())?;
+        let (files, recovered) = open::open_or_create(&directory)?;
+        Ok(Self::start(directory, files, recovered))
+    }
+
+    /// The same for a store that is there: never makes one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Self::open), and [`OpenError::NotAStore`] for a directory that is empty or missing.
+    pub fn open_existing(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        let (directory, files) = open::existing(path.as_ref())?;
+        let recovered = open::recover_sound(&files)?;
+        Ok(Self::start(directory, files, recovered))
+    }
+
+    fn start(directory: Directory, files: Files, recovered: Recovered) -> Self {
+        let contents = recovered.found.contents;
         tracing::info!(
             store = %recovered.id,
             path = %directory.path().display(),
-            live = recovered.found.live,
-            ended = recovered.found.ended,
+            live = contents.sessions_live,
+            ended = contents.sessions_ended,
+            slots = contents.slots,
+            values = contents.values,
             commits = recovered.commits,
             "the store is open"
         );
-        Ok(Self {
+        Self {
             id: recovered.id,
             writer: Mutex::new(Writer {
                 medium: Box::new(recovered.engine.clone()),
@@ -99,14 +98,13 @@ impl EmbeddedStore {
                 closed: None,
                 numbers_given: recovered.numbers_given,
                 commits: recovered.commits,
-                live: recovered.found.live,
-                ended: recovered.found.ended,
+                contents,
                 activity: Activity::default(),
             }),
             engine: recovered.engine,
             files,
             directory,
-        })
+        }
     }
 
     /// Which store this is.
@@ -125,8 +123,7 @@ impl EmbeddedStore {
         let writer = self.lock()?;
         Ok(Statistics {
             id: self.id,
-            sessions_live: writer.live,
-            sessions_ended: writer.ended,
+            contents: writer.contents,
             numbers_given: writer.numbers_given,
             commits: writer.commits,
             bytes_on_disk,
@@ -136,32 +133,15 @@ impl EmbeddedStore {
         })
     }
 
+    /// For tests of media that fail, or that are watched.
+    #[cfg(test)]
+    pub(crate) fn replace_medium(&self, medium: Box<dyn Medium>) {
+        self.lock().unwrap().medium = medium;
+    }
+
     /// A panic within a commit leaves nobody knowing how far it came: then the store is closed like after a failed write.
     fn lock(&self) -> Result<MutexGuard<'_, Writer>, StoreError> {
         self.writer.lock().map_err(|_| StoreError::Closed("a commit panicked".into()))
-    }
-
-    /// The session as it was last committed.
-    fn read(&self, session: SessionId) -> Result<Option<Stored>, StoreError> {
-        let value = self.engine.get(&session_key(session)).map_err(read_error)?;
-        value.map(|value| decode(session, &value)).transpose()
-    }
-
-    /// What the batch makes of each session it names, with the answer to each of its writes.
-    fn plan(&self, batch: &[Write]) -> Result<Plan, StoreError> {
-        let mut touched = BTreeMap::new();
-        let mut answers = Vec::with_capacity(batch.len());
-        for write in batch {
-            let touched = match touched.entry(write.session) {
-                Entry::Occupied(entry) => entry.into_mut(),
-                Entry::Vacant(entry) => {
-                    let before = State::of(self.read(write.session)?.as_ref());
-                    entry.insert(Touched { before, now: before, value: None })
-                }
-            };
-            answers.push(touched.write(write));
-        }
-        Ok(Plan { touched, answers })
     }
 }
 
@@ -193,43 +173,45 @@ impl Store for EmbeddedStore {
     }
 
     fn load(&self, session: SessionId) -> Result<Option<Stored>, StoreError> {
-        self.read(session)
+        let mut sessions = Sessions::new(self.engine.scan(range_of(session)));
+        Ok(sessions.next().transpose()?.map(|(_, stored)| stored))
     }
 
+    fn get(&self, key: &[u8]) -> Result<Option<Versioned>, StoreError> {
+        if !is_value_key(key) {
+            return Ok(None);
+        }
+        let Some(value) = self.engine.get(&value_key(key))? else { return Ok(None) };
+        match decode_value(key, &value) {
+            Ok(value) => Ok(Some(value)),
+            Err(error) => Err(StoreError::Damaged(format!("{}: {error}", value_name(key)))),
+        }
+    }
+
+    /// A batch that is too large for one commit becomes several, each of whole writes. If one of them fails, those
+    /// before it stay.
     fn commit(&self, batch: &[Write]) -> Result<Vec<Result<(), WriteError>>, StoreError> {
-        // One lock around reading the epochs and writing what rests on them: nobody writes between the two (I7).
+        // One lock around reading what writes rest on and writing: nobody writes between the two (I7).
         let mut writer = self.lock()?;
         writer.check_open()?;
-        let Plan { touched, answers } = self.plan(batch).inspect_err(|error| writer.close(error))?;
-        let writes = answers.iter().filter(|answer| answer.is_ok()).count() as u64;
-        writer.activity.writes_refused += answers.len() as u64 - writes;
-        let (live, ended) = writer.counts_after(&touched);
-        let changes: Changes = touched
-            .into_iter()
-            .filter_map(|(session, touched)| Some((session_key(session).to_vec(), touched.value?)))
-            .collect();
-        if !changes.is_empty() {
-            writer.commit(changes, writes)?;
-            (writer.live, writer.ended) = (live, ended);
+        let mut answers = Vec::with_capacity(batch.len());
+        while answers.len() < batch.len() {
+            let mut plan = Plan::new(&self.engine, writer.commits + 1);
+            plan.take(&batch[answers.len()..]).inspect_err(|error| writer.close(error))?;
+            let planned = plan.finish(writer.contents);
+            let writes = planned.answers.iter().filter(|answer| answer.is_ok()).count() as u64;
+            writer.activity.writes_refused += planned.answers.len() as u64 - writes;
+            if !planned.changes.is_empty() {
+                writer.commit(planned.changes, writes)?;
+                writer.contents = planned.contents;
+            }
+            answers.extend(planned.answers);
         }
         Ok(answers)
     }
 
     fn scan(&self, after: Option<SessionId>, limit: usize) -> Result<Vec<(SessionId, Stored)>, StoreError> {
-        // Below every session's key and above the store's own.
-        let first = [1];
-        let key = after.map(session_key);
-        let bound = key.as_ref().map_or(Bound::Included(&first[..]), |key| Bound::Excluded(&key[..]));
-        self.engine
-            .scan(bound)
-            .take(limit)
-            .map(|entry| {
-                let (key, value) = entry.map_err(read_error)?;
-                let session = session_of(&key)
-                    .ok_or_else(|| StoreError::Damaged(format!("key \"{}\"", key.escape_ascii())))?;
-                Ok((session, decode(session, &value)?))
-            })
-            .collect()
+        Sessions::new(self.engine.scan(range_above(after))).take(limit).collect()
     }
 }
 
@@ -262,79 +244,6 @@ impl Writer {
         self.witness
             .write(commits)
             .map_err(|error| StoreError::Failed(format!("cannot note a commit: {error}")))
-    }
-
-    /// How many sessions live and have ended once the batch is made.
-    fn counts_after(&self, touched: &BTreeMap<SessionId, Touched>) -> (u64, u64) {
-        let (mut live, mut ended) = (self.live, self.ended);
-        for Touched { before, now, .. } in touched.values() {
-            match before {
-                State::Absent => {}
-                State::Live(_) => live -= 1,
-                State::Ended(_) => ended -= 1,
-            }
-            match now {
-                State::Absent => {}
-                State::Live(_) => live += 1,
-                State::Ended(_) => ended += 1,
-            }
-        }
-        (live, ended)
-    }
-}
-
-impl State {
-    fn of(stored: Option<&Stored>) -> Self {
-        match stored {
-            None => Self::Absent,
-            Some(Stored::Live(epoch, _)) => Self::Live(*epoch),
-            Some(Stored::Ended(epoch, _)) => Self::Ended(*epoch),
-        }
-    }
-}
-
-impl Touched {
-    fn write(&mut self, write: &Write) -> Result<(), WriteError> {
-        let Write { session, epoch, change } = write;
-        //= C-53, I7
-        match self.now {
-            State::Live(stored) | State::Ended(stored) if stored != *epoch => {
-                return Err(WriteError::Fenced { stored });
-            }
-            State::Live(_) | State::Ended(_) | State::Absent => {}
-        }
-        let (now, value) = match (change, self.now) {
-            (Change::Create(record), State::Absent) | (Change::Update(record), State::Live(_)) => {
-                (State::Live(*epoch), Some(encode_live(*session, *epoch, record).map_err(too_large)?))
-            }
-            (Change::End(tombstone), State::Live(_)) => {
-                (State::Ended(*epoch), Some(encode_ended(*session, *epoch, tombstone).map_err(too_large)?))
-            }
-            (Change::Forget, State::Live(_) | State::Ended(_)) => (State::Absent, None),
-            (Change::Create(_), State::Live(_) | State::Ended(_)) => return Err(WriteError::Exists),
-            (Change::Update(_) | Change::End(_), State::Ended(_) | State::Absent)
-            | (Change::Forget, State::Absent) => return Err(WriteError::Missing),
-        };
-        self.now = now;
-        self.value = Some(value);
-        Ok(())
-    }
-}
-
-fn decode(session: SessionId, value: &[u8]) -> Result<Stored, StoreError> {
-    decode_session(session, value)
-        .map_err(|error| StoreError::Damaged(format!("the record of session {session}: {error}")))
-}
-
-/// Only this one write is refused: the store is well, the record is not one for it.
-fn too_large(error: EncodeError) -> WriteError {
-    WriteError::Store(StoreError::Failed(error.to_string()))
-}
-
-fn read_error(error: EngineError) -> StoreError {
-    match error {
-        EngineError::Damaged(text) => StoreError::Damaged(text),
-        EngineError::Failed(text) => StoreError::Failed(text),
     }
 }
 

@@ -21,9 +21,9 @@ def bearer(token):
 class Session:
     """A numbered session, to be used over any channel to its server."""
 
-    def __init__(self, channel, token):
+    def __init__(self, channel, token, units=(session_pb2.UNIT_EXACTLY_ONCE,)):
         #= O-2
-        request = session_pb2.OpenRequest(nonce=os.urandom(16), units=[session_pb2.UNIT_EXACTLY_ONCE])
+        request = session_pb2.OpenRequest(nonce=os.urandom(16), units=units)
         service = session_pb2_grpc.SessionServiceStub(channel)
         self.opened = service.Open(request, metadata=bearer(token), timeout=CALL_SECONDS_MAX)
 

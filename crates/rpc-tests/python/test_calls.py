@@ -8,8 +8,8 @@ from bank.v1 import bank_pb2, bank_pb2_grpc
 from session.v1 import session_pb2
 
 from by_hand import CALL_SECONDS_MAX, Failure, Session, bearer, details_of, failure, header
-from ledger_server import LedgerServer
 from relay import Relay
+from servers import ledger_server
 
 QueryState = session_pb2.QueryResponse.State
 
@@ -19,7 +19,7 @@ POLL_SECONDS = 0.01
 
 def setUpModule():
     global server
-    server = LedgerServer()
+    server = ledger_server()
 
 
 def tearDownModule():

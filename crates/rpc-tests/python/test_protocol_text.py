@@ -5,7 +5,7 @@ import unittest
 from pathlib import Path
 
 from by_hand import CALL_SECONDS_MAX
-from ledger_server import LedgerServer
+from servers import ledger_server
 
 PROTOCOL = Path(__file__).resolve().parents[3] / "docs" / "protocol.md"
 ADDRESS = "localhost:50051"
@@ -21,7 +21,7 @@ def program():
 
 class ProtocolText(unittest.TestCase):
     def test_program_transfers_once(self):
-        server = LedgerServer()
+        server = ledger_server()
         self.addCleanup(lambda: self.assertEqual(server.stop(), 0))
         text = program()
         self.assertEqual(text.count(ADDRESS), 1)

@@ -9,14 +9,14 @@ from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from by_hand import CALL_SECONDS_MAX
-from ledger_server import LedgerServer
+from servers import ledger_server
 
 SERVICES = {"bank.v1.Ledger", "session.v1.SessionService", "grpc.health.v1.Health"}
 
 
 def setUpModule():
     global server
-    server = LedgerServer()
+    server = ledger_server()
 
 
 def tearDownModule():

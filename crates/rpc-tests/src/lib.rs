@@ -6,6 +6,7 @@
 //! - [`channel::Channel`]: a client made by hand, one HTTP/2 connection that can be cut, under the stock stubs.
 //! - [`session::Opened`]: an open session of such a client, which sets the three headers itself.
 //! - [`streams::Streams`]: handlers of streams that outlive their connections, which check what they get.
+//! - [`vault::Vault`]: handlers that work with sync points.
 //! - [`token`]: good tokens and bad ones.
 //! - [`proxy::Proxy`]: a TCP proxy that cuts, stalls and refuses.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -18,6 +19,7 @@ pub mod server;
 pub mod session;
 pub mod streams;
 pub mod token;
+pub mod vault;
 
 use std::future::Future;
 use std::time::Duration;

@@ -27,5 +27,14 @@ pub mod streams {
     }
 }
 
+/// `vault.*`.
+pub mod vault {
+    /// `Vault`, whose handlers work with sync points.
+    #[allow(clippy::all, missing_docs, unreachable_pub, reason = "generated code")]
+    pub mod v1 {
+        tonic::include_proto!("vault.v1");
+    }
+}
+
 /// The encoded descriptors of all of them and their imports, options included.
 pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("session_descriptor");

@@ -1,11 +1,14 @@
 //! A TCP proxy that does to connections what networks do.
 
+mod delay;
+mod frames;
 mod relay;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -45,6 +48,13 @@ pub enum Fault {
         /// How both sides learn of it.
         end: End,
     },
+    /// It is cut when so many bytes have passed in either direction.
+    CutEither {
+        /// How many bytes still arrive in the direction that is cut first.
+        after_bytes: u64,
+        /// How both sides learn of it.
+        end: End,
+    },
     /// It is cut at a place that seed and number of the connection decide.
     CutSomewhere {
         /// The place lies below this many bytes, in one direction or the other.
@@ -59,6 +69,17 @@ pub enum Fault {
         direction: Direction,
         /// How many of its bytes still arrive.
         after_bytes: u64,
+    },
+    /// In that direction only what HTTP/2 itself says and the heads of requests arrive: no head of an answer, and nothing
+    /// of a body.
+    Mute {
+        /// The direction in which nobody is told anything.
+        direction: Direction,
+    },
+    /// Each byte takes so long, in both directions. Only orders cut it.
+    Delay {
+        /// The time of one way.
+        one_way: Duration,
     },
     /// It is accepted and waits for [`Proxy::release`] before it goes on, so that later ones overtake it.
     Hold,
@@ -76,10 +97,34 @@ pub struct Proxy {
 struct Shared {
     upstream: SocketAddr,
     seed: u64,
-    plan: Mutex<Fault>,
+    plans: Mutex<Plans>,
     refusing: AtomicBool,
     accepted: AtomicU64,
+    passed: Mutex<Arc<Passed>>,
     orders: watch::Sender<Orders>,
+}
+
+/// What becomes of connections that are still to come.
+#[derive(Debug)]
+struct Plans {
+    next: Option<Fault>,
+    later: Fault,
+}
+
+/// How many bytes of one connection have passed.
+#[derive(Debug, Default)]
+struct Passed {
+    to_server: AtomicU64,
+    to_client: AtomicU64,
+}
+
+impl Passed {
+    fn of(&self, direction: Direction) -> &AtomicU64 {
+        match direction {
+            Direction::ToServer => &self.to_server,
+            Direction::ToClient => &self.to_client,
+        }
+    }
 }
 
 impl Proxy {
@@ -94,9 +139,10 @@ impl Proxy {
         let shared = Arc::new(Shared {
             upstream,
             seed,
-            plan: Mutex::new(Fault::Pass),
+            plans: Mutex::new(Plans { next: None, later: Fault::Pass }),
             refusing: AtomicBool::new(false),
             accepted: AtomicU64::new(0),
+            passed: Mutex::default(),
             orders: watch::Sender::default(),
         });
         let task = tokio::spawn(accept(listener, Arc::clone(&shared)));
@@ -110,7 +156,18 @@ impl Proxy {
 
     /// What becomes of connections from now on. Those that there are go on as they were told.
     pub fn plan(&self, fault: Fault) {
-        *self.shared.plan.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+        self.shared.plans().later = fault;
+    }
+
+    /// What becomes of the next connection. Later ones go on as [`plan`](Self::plan) says.
+    pub fn plan_next(&self, fault: Fault) {
+        self.shared.plans().next = Some(fault);
+    }
+
+    /// How many bytes have passed in that direction of the last connection that was made; 0 if there was none.
+    pub fn passed(&self, direction: Direction) -> u64 {
+        let passed = self.shared.passed.lock().unwrap_or_else(PoisonError::into_inner);
+        passed.of(direction).load(Ordering::SeqCst)
     }
 
     /// Whether new connections are reset as soon as they are made.
@@ -145,6 +202,19 @@ impl Proxy {
     }
 }
 
+impl Shared {
+    fn plans(&self) -> MutexGuard<'_, Plans> {
+        self.plans.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The fault of the connection with that number.
+    fn fault_of(&self, number: u64) -> Fault {
+        let mut plans = self.plans();
+        let plan = plans.next.take().unwrap_or(plans.later);
+        settle(plan, self.seed, number)
+    }
+}
+
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.task.abort();
@@ -162,13 +232,14 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         }
         // Before it is counted: an order that is given when the count was seen concerns it.
         let standing = Standing::new(shared.orders.subscribe());
-        let plan = *shared.plan.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = shared.accepted.fetch_add(1, Ordering::SeqCst);
-        let fault = settle(plan, shared.seed, number);
+        let passed = Arc::new(Passed::default());
+        *shared.passed.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&passed);
+        let fault = shared.fault_of(shared.accepted.load(Ordering::SeqCst));
+        shared.accepted.fetch_add(1, Ordering::SeqCst);
         let upstream = shared.upstream;
         connections.spawn(async move {
             // Either side may go at any time; that is the purpose of this program.
-            let _ = relay(client, upstream, fault, standing).await;
+            let _ = relay(client, upstream, fault, standing, passed).await;
         });
     }
 }

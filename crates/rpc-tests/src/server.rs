@@ -49,7 +49,7 @@ impl TestServer {
 
     /// A server that serves [`Streams`](crate::streams::Streams), too.
     pub async fn with_streams() -> Self {
-        let service = TestStreamsServer::new(crate::streams::Streams);
+        let service = TestStreamsServer::new(crate::streams::Streams::default());
         Self::start_with(|builder| builder.service(service)).await
     }
 

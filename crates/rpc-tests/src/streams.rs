@@ -1,16 +1,40 @@
 //! Handlers of streams that outlive their connections. Each checks that what it gets is gapless and comes once.
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _};
+use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::pb::streams::v1::test_streams_server::TestStreams;
 use crate::pb::streams::v1::{self as pb, Chunk, Summary};
 
 /// The service. It knows nothing of connections, attempts or sync points.
-#[derive(Debug, Clone, Copy)]
-pub struct Streams;
+#[derive(Debug, Clone, Default)]
+pub struct Streams {
+    /// Chunks that all uploads and chats have taken so far.
+    seen: watch::Sender<u64>,
+}
+
+impl Streams {
+    /// How many chunks the handlers of uploads and chats have taken, now and whenever one is taken.
+    pub fn seen(&self) -> watch::Receiver<u64> {
+        self.seen.subscribe()
+    }
+
+    fn saw(&self) {
+        self.seen.send_modify(|chunks| *chunks += 1);
+    }
+}
+
+/// Metadata of a request that wants its answer before the handler has read anything, here and of the ledger.
+pub const EARLY: &str = "x-early";
+
+/// Whether the answer is to come before the request has been read.
+pub(crate) fn is_early<T>(request: &Request<T>) -> bool {
+    request.metadata().contains_key(EARLY)
+}
 
 /// The chunk of this index, the same on both sides.
 pub fn chunk(index: u64, payload_bytes: u32) -> Chunk {
@@ -42,6 +66,23 @@ impl Tally {
         Ok(())
     }
 
+    /// What it needs to go on counting.
+    pub fn state(self) -> Vec<u8> {
+        [self.chunks.to_be_bytes(), self.checksum.to_be_bytes()].concat()
+    }
+
+    /// Goes on counting.
+    ///
+    /// # Errors
+    ///
+    /// DATA_LOSS: that is no state.
+    pub fn from_state(state: &[u8]) -> Result<Self, Status> {
+        let no_state = || Status::data_loss(format!("a state of {} bytes", state.len()));
+        let (chunks, checksum) = state.split_first_chunk().ok_or_else(no_state)?;
+        let checksum = checksum.try_into().map_err(|_| no_state())?;
+        Ok(Self { chunks: u64::from_be_bytes(*chunks), checksum: u64::from_be_bytes(checksum) })
+    }
+
     /// What a whole upload is answered with.
     pub fn summary(self) -> Summary {
         Summary { chunks: self.chunks, checksum: self.checksum }
@@ -57,10 +98,14 @@ type Chunks = Pin<Box<dyn Stream<Item = Result<Chunk, Status>> + Send>>;
 #[tonic::async_trait]
 impl TestStreams for Streams {
     async fn upload(&self, request: Request<Streaming<Chunk>>) -> Result<Response<Summary>, Status> {
-        let mut chunks = request.into_inner();
         let mut tally = Tally::default();
+        if is_early(&request) {
+            return Ok(Response::new(tally.summary()));
+        }
+        let mut chunks = request.into_inner();
         while let Some(chunk) = chunks.message().await? {
             tally.add(&chunk)?;
+            self.saw();
         }
         Ok(Response::new(tally.summary()))
     }
@@ -68,7 +113,8 @@ impl TestStreams for Streams {
     type DownloadStream = Chunks;
 
     async fn download(&self, request: Request<pb::Request>) -> Result<Response<Chunks>, Status> {
-        let pb::Request { chunks, payload_bytes } = request.into_inner();
+        let pb::Request { chunks, payload_bytes, pause_ms } = request.into_inner();
+        let pause = Duration::from_millis(pause_ms.into());
         if chunks == 0 {
             return Err(Status::invalid_argument("no chunks are wanted"));
         }
@@ -76,16 +122,27 @@ impl TestStreams for Streams {
             assert!(index != PANICS_AT, "so many chunks want the handler to panic");
             Ok(chunk(index, payload_bytes))
         }));
-        Ok(Response::new(Box::pin(chunks)))
+        if pause.is_zero() {
+            return Ok(Response::new(Box::pin(chunks)));
+        }
+        Ok(Response::new(Box::pin(chunks.then(move |chunk| async move {
+            tokio::time::sleep(pause).await;
+            chunk
+        }))))
     }
 
     type ChatStream = Chunks;
 
     async fn chat(&self, request: Request<Streaming<Chunk>>) -> Result<Response<Chunks>, Status> {
+        if is_early(&request) {
+            return Ok(Response::new(Box::pin(futures_util::stream::empty())));
+        }
         let mut tally = Tally::default();
+        let streams = self.clone();
         let chunks = request.into_inner().map(move |chunk| {
             let chunk = chunk?;
             tally.add(&chunk)?;
+            streams.saw();
             Ok(chunk)
         });
         let mut response = Response::new(Box::pin(chunks) as Chunks);

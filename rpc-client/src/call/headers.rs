@@ -4,9 +4,14 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TE};
 use http::uri::PathAndQuery;
 use http::{Method, Request, Uri, Version, request};
 use rpc_core::id::CallAttempt;
-use rpc_proto::headers::{SESSION, SESSION_CALL, SESSION_FRAMES, SESSION_RESUME, SESSION_TICKET, call_value};
+use rpc_proto::headers::{
+    SESSION, SESSION_ACTIVITY, SESSION_CALL, SESSION_FRAMES, SESSION_RESUME, SESSION_TICKET, call_value,
+};
 use tonic::body::Body;
 
+/// Headers that only the session sets.
+const OURS: [HeaderName; 6] =
+    [SESSION, SESSION_TICKET, SESSION_CALL, SESSION_FRAMES, SESSION_RESUME, SESSION_ACTIVITY];
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 
@@ -25,7 +30,7 @@ impl Template {
     pub(super) fn new(parts: request::Parts) -> Self {
         let path = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         let mut headers = parts.headers;
-        for ours in [&SESSION, &SESSION_TICKET, &SESSION_CALL, &SESSION_FRAMES, &SESSION_RESUME] {
+        for ours in &OURS {
             headers.remove(ours);
         }
         let extra = headers

@@ -17,17 +17,17 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
-use rpc_core::error::Outcome;
+use rpc_core::error::{Outcome, Reason};
 use rpc_core::id::{CallAttempt, CallId};
 use rpc_core::policy::MethodPolicy;
+use rpc_flow::Checkpoints;
 use rpc_proto::headers::Answered;
 use tonic::Status;
 use tonic::body::Body;
 
-pub use self::stream::StreamWatch;
-
 use crate::Session;
 use crate::deadline;
+use crate::error::refusal;
 use crate::policy::Route;
 
 /// How a protected call was answered; in the extensions of its response.
@@ -88,6 +88,9 @@ pub(crate) fn begin(session: Session, mut request: Request<Body>) -> ResponseFut
     let timeout = policy(route).and_then(|method| method.timeout);
     let deadline = deadline::take(request.headers_mut(), timeout, core.settings.call_timeout);
     let resumed = policy(route).filter(|method| stream::resumes(core, method));
+    if resumed.is_none() && request.extensions().get::<Checkpoints>().is_some() {
+        return ResponseFuture(Box::pin(std::future::ready(Err(without_checkpoints()))));
+    }
     if let (Ok(deadline), Some(method)) = (&deadline, resumed) {
         let deadline = *deadline;
         return ResponseFuture(Box::pin(async move {
@@ -106,6 +109,12 @@ pub(crate) fn begin(session: Session, mut request: Request<Body>) -> ResponseFut
             Box::pin(async move { plain::call(session, request, deadline).await.map_err(|e| *e) })
         }
     })
+}
+
+/// Its points would go nowhere, and an activity would be begun in the middle of its messages.
+fn without_checkpoints() -> Status {
+    let message = "the method has no checkpoints, or the session lacks the unit resume";
+    refusal(Reason::CheckpointsRequired, message, Some(Outcome::NotExecuted))
 }
 
 fn policy(route: Route) -> Option<&'static MethodPolicy> {

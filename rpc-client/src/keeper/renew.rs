@@ -154,16 +154,21 @@ async fn ask_server(
     bearer: Option<http::HeaderValue>,
     rotate_ticket: bool,
 ) -> Result<RenewResponse, RenewError> {
-    let via = crate::control::Via::Any(Connections::clone(&core.net));
-    let (mut client, proofs) = core.control(via, bearer);
     let patience = RENEWAL_TIMEOUT.min(core.agreement.lease / 3);
-    match timeout(patience, client.renew(RenewRequest { rotate_ticket })).await {
-        Ok(Ok(answer)) => Ok(answer.into_inner()),
-        Ok(Err(status)) => {
-            core.note(&Details::of(&status), proofs);
-            Err(RenewError::Status(Box::new(status)))
+    loop {
+        let via = crate::control::Via::Any(Connections::clone(&core.net));
+        let (mut client, proofs) = core.control(via, bearer.clone());
+        let status = match timeout(patience, client.renew(RenewRequest { rotate_ticket })).await {
+            Ok(Ok(answer)) => return Ok(answer.into_inner()),
+            Ok(Err(status)) => status,
+            Err(_) => lost(format!("no answer within {patience:?}"), None),
+        };
+        let details = Details::of(&status);
+        core.note(&details, proofs);
+        // Renewals alone replace tickets, and one at a time: another ticket is the one before this, once.
+        if details.reason != Some(Reason::SessionUnknown) || !core.has_newer_ticket(proofs) {
+            return Err(RenewError::Status(Box::new(status)));
         }
-        Err(_) => Err(RenewError::Status(Box::new(lost(format!("no answer within {patience:?}"), None)))),
     }
 }
 

@@ -297,7 +297,7 @@ pub(super) fn opened() -> OpenResponse {
 }
 
 pub(super) fn found(state: State, last_sequence: u64) -> Act {
-    Act::message(&QueryResponse { state: state.into(), last_sequence, reply: None })
+    Act::message(&QueryResponse { state: state.into(), last_sequence, ..Default::default() })
 }
 
 fn as_usual(seen: &Seen) -> Act {

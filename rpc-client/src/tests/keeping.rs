@@ -1,16 +1,18 @@
 //! What a session does by itself: lease, authority, ticket, notices, and its end.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use prost::Message as _;
+use rpc_core::id::TicketHash;
+use rpc_core::record::TicketHashes;
 use rpc_proto::pb::session::v1::attach_response::Event as Notice;
 use rpc_proto::pb::session::v1::{AttachResponse, Drain, Ended, OpenResponse, RenewRequest, RenewResponse};
 use tokio::time::{Instant, sleep};
 use tonic::Code;
 
-use super::fake::{ATTACH, Act, Fake, ONCE, OPEN, RENEW, TICKET, header_of, opened, seconds};
+use super::fake::{ATTACH, Act, Fake, ONCE, OPEN, RELEASE, RENEW, TICKET, header_of, opened, seconds};
 use super::*;
 use crate::credentials::{BoxError, Token, from_fn};
 use crate::{Credentials, End, Life, OutcomeExt as _};
@@ -116,6 +118,92 @@ async fn a_call_that_was_overtaken_by_a_new_ticket_is_sent_again() {
     assert_eq!(fake.calls(ONCE), ["0.1.0", "0.1.0"]);
     assert_eq!(fake.seen(ONCE)[1].header("session-ticket"), Some(header_of(&ticket(0)).as_str()));
     assert_eq!(*session.core().life.borrow(), Life::Active);
+}
+
+/// A server that keeps tickets as the protocol says. Its first renewal arrives late: when the second was answered, whose
+/// ticket is so replaced before it was ever used. `lives` says until when it knows the session.
+fn late_renewal(lives: fn(&fake::Seen) -> bool) -> Fake {
+    let hash = |ticket: &[u8]| TicketHash(ticket.try_into().unwrap());
+    let tickets = Mutex::new(TicketHashes::first(hash(TICKET)));
+    let all = [TICKET.to_vec(), ticket(0), ticket(1)];
+    Fake::new(move |seen| {
+        if seen.path == OPEN {
+            return with_authority(seen);
+        }
+        let mut tickets = tickets.lock().unwrap();
+        let shown = seen.header("session-ticket");
+        let shown = all.iter().find(|ticket| shown == Some(header_of(ticket).as_str())).unwrap();
+        if !lives(seen) || tickets.present(&hash(shown)).is_none() {
+            return Some(refusal(Reason::SessionUnknown, Outcome::NotExecuted));
+        }
+        match (seen.path.as_str(), seen.earlier) {
+            (RENEW, 0) => Some(Act::Hang),
+            (RENEW, 1) => {
+                tickets.issue(hash(&ticket(1)));
+                tickets.issue(hash(&ticket(0)));
+                with_authority(seen)
+            }
+            (RENEW, _) => with_authority(seen),
+            _ => None,
+        }
+    })
+}
+
+fn tickets_of(fake: &Fake, path: &str) -> Vec<String> {
+    fake.seen(path).iter().map(|seen| seen.header("session-ticket").unwrap().to_owned()).collect()
+}
+
+// A renewal that was given up was under way for longer than the next one took. The session lived, and the client took it
+// for ended.
+//= test I23
+#[tokio::test(start_paused = true)]
+async fn a_late_renewal_that_voids_the_new_ticket_does_not_end_the_session() {
+    let fake = late_renewal(|_| true);
+    let session = session(&fake, counting()).await;
+    let mut events = session.events();
+    event(&mut events, |event| matches!(event, Event::AuthorityRenewed { ticket_rotated: true })).await;
+    let (one, two) = tokio::join!(call(&session, ONCE), call(&session, ONCE));
+    one.unwrap();
+    two.unwrap();
+    let (new, old) = (header_of(&ticket(1)), header_of(TICKET));
+    assert_eq!(tickets_of(&fake, ONCE), [&*new, &*new, &*old, &*old]);
+    assert_eq!(*session.core().life.borrow(), Life::Active);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_finds_out_that_the_new_ticket_is_void() {
+    let fake = late_renewal(|_| true);
+    let session = session(&fake, counting()).await;
+    let mut events = session.events();
+    event(&mut events, |event| matches!(event, Event::AuthorityRenewed { ticket_rotated: true })).await;
+    event(&mut events, |event| matches!(event, Event::AuthorityRenewed { .. })).await;
+    let (new, old) = (header_of(&ticket(1)), header_of(TICKET));
+    assert_eq!(tickets_of(&fake, RENEW), [&*old, &*old, &*new, &*old]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_goes_on_with_the_old_ticket_where_the_new_one_is_void() {
+    let fake = late_renewal(|_| true);
+    let session = session(&fake, counting()).await;
+    let mut events = session.events();
+    event(&mut events, |event| matches!(event, Event::AuthorityRenewed { ticket_rotated: true })).await;
+    session.release().await.unwrap();
+    assert_eq!(tickets_of(&fake, RELEASE), [header_of(&ticket(1)), header_of(TICKET)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_neither_ticket_is_known_for_has_ended() {
+    let fake = late_renewal(|seen| seen.path != ONCE);
+    let session = session(&fake, counting()).await;
+    let mut events = session.events();
+    event(&mut events, |event| matches!(event, Event::AuthorityRenewed { ticket_rotated: true })).await;
+    let status = call(&session, ONCE).await.unwrap_err();
+    assert_eq!(
+        (status.reason(), status.outcome()),
+        (Some(Reason::SessionUnknown), Some(Outcome::NotExecuted))
+    );
+    assert_eq!(tickets_of(&fake, ONCE), [header_of(&ticket(1)), header_of(TICKET)]);
+    assert_eq!(*session.core().life.borrow(), Life::Ended(End::Told(Reason::SessionUnknown)));
 }
 
 #[tokio::test(start_paused = true)]

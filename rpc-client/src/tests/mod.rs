@@ -1,12 +1,15 @@
 //! Sessions against a server that breaks in every way it can, over streams in memory, in virtual time.
 
+mod activities;
 mod calls;
+mod checkpoints;
 mod deadlines;
 mod fake;
 mod keeping;
 mod opening;
 mod plain;
 mod secrets;
+mod stream_server;
 mod streams;
 
 use std::time::Duration;

@@ -1,264 +1,20 @@
 //! Streams that are resumed, against a server that speaks the protocol over connections that are cut.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::convert::Infallible;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::StreamExt as _;
-use http::{HeaderMap, HeaderValue};
-use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
-use hyper::server::conn::http2;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use rpc_core::error::{Outcome, Reason};
-use rpc_core::frame::Head;
-use rpc_core::negotiate::Unit;
-use rpc_core::policy::{Checkpoint, Delivery, Described, MethodKind, MethodPolicy, Secure, ServicePolicy};
-use rpc_core::stream::Config;
-use rpc_core::stream::flow::Side;
-use rpc_flow::{Frames, Stream, View};
-use rpc_proto::frames::parse_resume;
-use rpc_proto::headers::{SESSION_CALL, SESSION_FRAMES, SESSION_OUTCOME, SESSION_RESUME};
-use rpc_proto::pb::session::v1::{OpenResponse, QueryRequest, ServiceGrant};
+use rpc_proto::pb::session::v1::QueryRequest;
 use rpc_proto::status::Refusal;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response};
 
-use super::fake::{Act, Fake, OPEN, QUERY, opened};
-use super::{NEVER, Raw, event};
-use crate::net::{BoxIo, Connecting, Connector};
-use crate::{Event, OutcomeExt as _, Session, StreamWatch};
-
-const UP: &str = "/s.S/Up";
-const DOWN: &str = "/s.S/Down";
-const CHAT: &str = "/s.S/Chat";
-const SILENT: &str = "/s.S/Silent";
-const FAILS: &str = "/s.S/Fails";
-
-const fn method(path: &'static str, kind: MethodKind) -> MethodPolicy {
-    let mut method = MethodPolicy::plain(path, kind);
-    method.delivery = Delivery::AtMostOnce;
-    method.checkpoint = Some(Checkpoint {
-        every_messages: Some(40),
-        every_bytes: None,
-        every: None,
-        secure: Secure::Automatic,
-    });
-    method
-}
-
-static POLICY: ServicePolicy = ServicePolicy {
-    name: "s.S",
-    version: 0,
-    hash: 0,
-    methods: &[
-        method(UP, MethodKind::ClientStreaming),
-        method(DOWN, MethodKind::ServerStreaming),
-        method(CHAT, MethodKind::Bidirectional),
-        method(SILENT, MethodKind::Bidirectional),
-        method(FAILS, MethodKind::Bidirectional),
-    ],
+use super::fake::QUERY;
+use super::stream_server::{
+    CHAT, FAILS, PLAIN_FAILS, SILENT, Server, UP, all, chat, down, message, path, stub, up,
 };
-
-struct S;
-
-impl Described for S {
-    const POLICY: &'static ServicePolicy = &POLICY;
-}
-
-/// A server of one session whose handlers outlive connections.
-#[derive(Clone)]
-struct Server(Arc<Inner>);
-
-struct Inner {
-    session_service: Fake,
-    streams: Mutex<BTreeMap<String, Stream>>,
-    /// After how many bytes in either direction the next connections are cut.
-    cuts: Mutex<VecDeque<u64>>,
-    refusals: Mutex<VecDeque<Status>>,
-    seen: Mutex<Vec<HeaderMap>>,
-    messages: usize,
-}
-
-impl Server {
-    fn new(messages: usize, cuts: impl IntoIterator<Item = u64>, refusals: Vec<Status>) -> Self {
-        let session_service = Fake::new(|seen| {
-            let grant = ServiceGrant { name: "s.S".into(), granted: true, reason: String::new() };
-            let units = [Unit::ExactlyOnce, Unit::Resume, Unit::MinorSynchronize];
-            let units = units.map(|unit| i32::from(unit.number())).to_vec();
-            let open = OpenResponse { services: vec![grant], units, slots: 1, ..opened() };
-            (seen.path == OPEN).then(|| Act::message(&open))
-        });
-        Self(Arc::new(Inner {
-            session_service,
-            streams: Mutex::default(),
-            cuts: Mutex::new(cuts.into_iter().collect()),
-            refusals: Mutex::new(refusals.into()),
-            seen: Mutex::default(),
-            messages,
-        }))
-    }
-
-    async fn session(&self) -> Session {
-        let builder = Session::builder("http://fake.test").credentials("token").service::<S>();
-        builder.connections(1).connector(self.clone()).open().await.unwrap()
-    }
-
-    /// The calls as they came, one entry for each attempt.
-    fn calls(&self) -> Vec<String> {
-        let seen = self.0.seen.lock().unwrap();
-        seen.iter().map(|headers| headers[&SESSION_CALL].to_str().unwrap().to_owned()).collect()
-    }
-
-    /// Waits until this holds for the only stream.
-    async fn stream_is(&self, holds: impl FnMut(&View) -> bool) {
-        let stream = self.0.streams.lock().unwrap().values().next().unwrap().clone();
-        timeout(NEVER, stream.watch().wait_for(holds)).await.expect("the stream gets there").unwrap();
-    }
-
-    async fn answer(
-        self,
-        request: http::Request<Incoming>,
-    ) -> Result<http::Response<tonic::body::Body>, h2::Error> {
-        if !request.uri().path().starts_with("/s.S/") {
-            let answered = self.0.session_service.clone().answer(request, CancellationToken::new()).await;
-            return Ok(answered?.map(tonic::body::Body::new));
-        }
-        self.0.seen.lock().unwrap().push(request.headers().clone());
-        if let Some(status) = self.0.refusals.lock().unwrap().pop_front() {
-            return Ok(status.into_http());
-        }
-        Ok(self.join(request))
-    }
-
-    fn join(&self, request: http::Request<Incoming>) -> http::Response<tonic::body::Body> {
-        let (head, body) = request.into_parts();
-        assert_eq!(head.headers[&SESSION_FRAMES], "1");
-        let call: rpc_core::id::CallAttempt = head.headers[&SESSION_CALL].to_str().unwrap().parse().unwrap();
-        let resume = head.headers.get(SESSION_RESUME).map(|value| parse_resume(value).unwrap());
-        assert_eq!(resume.is_some(), call.attempt.0 > 0);
-        let mut streams = self.0.streams.lock().unwrap();
-        let known = streams.get(&call.call.to_string()).cloned();
-        let answered = if known.is_some() { "attached" } else { "new" };
-        let stream = known.unwrap_or_else(|| {
-            let mut config = Config::default();
-            config.checkpoint = POLICY.methods[0].checkpoint;
-            let stream = Stream::new(Side::Server, &config);
-            streams.insert(call.call.to_string(), stream.clone());
-            tokio::spawn(handle(stream.clone(), head.uri.path().to_owned(), self.0.messages));
-            stream
-        });
-        let (out, feed) = stream.attempt(call.attempt, resume.as_ref(), Frames::On).unwrap().split();
-        tokio::spawn(feed.run(body));
-        let mut response = http::Response::new(tonic::body::Body::new(out));
-        response.headers_mut().insert(SESSION_OUTCOME, HeaderValue::from_static(answered));
-        response
-    }
-}
-
-/// What the handlers do with their messages, in gRPC's framing.
-async fn handle(stream: Stream, path: String, messages: usize) {
-    let request = stream.app_body();
-    if path == FAILS {
-        let _ = stream.pump_app(tonic::body::Body::empty()).await;
-        let mut trailers = HeaderMap::new();
-        let status = rpc_proto::status::with_outcome(Status::not_found("no such thing"), Outcome::Done);
-        status.add_header(&mut trailers).unwrap();
-        return stream.conclude(trailers);
-    }
-    let entries = vec![(Bytes::from_static(b"x-handler"), Bytes::from_static(b"yes"))];
-    stream.answer_head(Head { entries });
-    let done = match path.as_str() {
-        SILENT => return std::future::pending().await,
-        CHAT => stream.pump_app(request).await,
-        UP => {
-            let Ok(whole) = request.collect().await else { return };
-            assert_eq!(whole.to_bytes(), framed(0..messages));
-            stream.pump_app(http_body_util::Full::new(framed(7..8))).await
-        }
-        _ => {
-            assert_eq!(request.collect().await.unwrap().to_bytes(), framed(7..8));
-            let pieces = futures_util::stream::iter((0..messages).step_by(50).map(move |first| {
-                Ok::<_, Infallible>(http_body::Frame::data(framed(first..messages.min(first + 50))))
-            }));
-            stream.pump_app(http_body_util::StreamBody::new(pieces)).await
-        }
-    };
-    drop(done);
-    stream.conclude(HeaderMap::from_iter([(Status::GRPC_STATUS, HeaderValue::from_static("0"))]));
-}
-
-fn message(index: usize) -> Vec<u8> {
-    (index as u64).to_be_bytes().to_vec()
-}
-
-fn framed(range: std::ops::Range<usize>) -> Bytes {
-    range.flat_map(|index| [&[0, 0, 0, 0, 8][..], &message(index)].concat()).collect::<Vec<_>>().into()
-}
-
-impl Connector for Server {
-    fn connect(&self, _target: http::Uri) -> Connecting {
-        let (near, relayed) = tokio::io::duplex(16 << 10);
-        let (relay, far) = tokio::io::duplex(16 << 10);
-        let cut = self.0.cuts.lock().unwrap().pop_front().unwrap_or(u64::MAX);
-        tokio::spawn(pass(relayed, relay, cut));
-        let server = self.clone();
-        let service = service_fn(move |request| server.clone().answer(request));
-        tokio::spawn(http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(far), service));
-        Box::pin(async move { Ok(Box::new(near) as BoxIo) })
-    }
-}
-
-/// Passes bytes until so many have passed in one direction.
-async fn pass(one: DuplexStream, other: DuplexStream, bytes_max: u64) {
-    let ((one_in, mut one_out), (other_in, mut other_out)) = (tokio::io::split(one), tokio::io::split(other));
-    let (mut one_in, mut other_in) = (one_in.take(bytes_max), other_in.take(bytes_max));
-    tokio::select! {
-        _ = tokio::io::copy(&mut one_in, &mut other_out) => {}
-        _ = tokio::io::copy(&mut other_in, &mut one_out) => {}
-    }
-    let _ = (one_out.shutdown().await, other_out.shutdown().await);
-}
-
-fn stub(session: &Session) -> tonic::client::Grpc<Session> {
-    tonic::client::Grpc::new(session.clone())
-}
-
-fn path(path: &'static str) -> http::uri::PathAndQuery {
-    http::uri::PathAndQuery::from_static(path)
-}
-
-async fn up(session: &Session, messages: usize) -> Result<Response<Vec<u8>>, Status> {
-    let requests = Request::new(tokio_stream::iter((0..messages).map(message)));
-    timeout(NEVER, stub(session).client_streaming(requests, path(UP), Raw)).await.expect("the call hangs")
-}
-
-async fn down(session: &Session) -> Result<Response<Streaming<Vec<u8>>>, Status> {
-    let request = Request::new(message(7));
-    timeout(NEVER, stub(session).server_streaming(request, path(DOWN), Raw)).await.expect("the call hangs")
-}
-
-async fn chat(
-    session: &Session,
-    method: &'static str,
-    messages: usize,
-) -> Result<Response<Streaming<Vec<u8>>>, Status> {
-    let requests = Request::new(tokio_stream::iter((0..messages).map(message)));
-    timeout(NEVER, stub(session).streaming(requests, path(method), Raw)).await.expect("the call hangs")
-}
-
-async fn all(mut stream: Streaming<Vec<u8>>) -> Result<Vec<Vec<u8>>, Status> {
-    let mut all = Vec::new();
-    while let Some(item) = timeout(NEVER, stream.next()).await.expect("the stream hangs") {
-        all.push(item?);
-    }
-    Ok(all)
-}
+use super::{NEVER, Raw, event};
+use crate::{Event, OutcomeExt as _, Session, StreamWatch};
 
 fn watch<T>(response: &Response<T>) -> StreamWatch {
     response.extensions().get::<StreamWatch>().unwrap().clone()
@@ -352,6 +108,15 @@ async fn a_handlers_error_before_any_message_is_the_calls() {
     assert_eq!(server.calls(), ["0.1.0", "0.2.0"]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_error_of_a_stream_without_a_promise_has_its_outcome_too() {
+    let server = Server::new(5, [], vec![]);
+    let session = server.session().await;
+    let status = chat(&session, PLAIN_FAILS, 5).await.unwrap_err();
+    assert_eq!((status.code(), status.outcome()), (Code::NotFound, Some(Outcome::Done)));
+    assert!(status.call().is_some());
+}
+
 //= test S-24
 #[tokio::test(start_paused = true)]
 async fn a_dropped_response_cancels_and_its_slot_is_settled() {
@@ -362,7 +127,7 @@ async fn a_dropped_response_cancels_and_its_slot_is_settled() {
     drop(stream);
     server.stream_is(|view| view.failed == Some(rpc_core::stream::error::StreamError::Cancelled)).await;
     event(&mut events, |event| matches!(event, Event::CallSettled(_))).await;
-    let query: QueryRequest = server.0.session_service.seen(QUERY)[0].parse();
+    let query: QueryRequest = server.session_service().seen(QUERY)[0].parse();
     assert_eq!((query.settle, query.cancel), (true, true));
 }
 
@@ -399,7 +164,7 @@ async fn a_session_that_is_gone_ends_its_streams_truthfully() {
     let server = Server::new(5, [2_000], vec![]);
     let session = server.session().await;
     let response = chat(&session, SILENT, 5).await.unwrap();
-    server.0.refusals.lock().unwrap().push_back(gone);
+    server.refuse(gone);
     let status = all(response.into_inner()).await.unwrap_err();
     assert_eq!(status.reason(), Some(Reason::SessionUnknown));
     assert_eq!(status.outcome(), Some(Outcome::Unknown));

@@ -41,11 +41,11 @@ fn the_same_principal_and_nonce_get_the_same_number() {
 fn the_nonce_of_an_ended_session_opens_nothing_until_it_is_forgotten() {
     let mut registry = registry(|_| ());
     let id = new(&mut registry, &alice(), 1);
-    registry.end(at(10), id);
+    registry.end(at(10), id, Epoch::FIRST);
     assert_eq!(registry.place(&alice(), Nonce([1; 16])), Err(PlaceError::NonceUsed));
     assert_eq!(registry.next_wake(), at(70));
     assert_eq!(registry.forget(at(69)), None);
-    assert_eq!(registry.forget(at(70)), Some(id));
+    assert_eq!(registry.forget(at(70)), Some((id, Epoch::FIRST)));
     assert_ne!(new(&mut registry, &alice(), 1), id);
 }
 
@@ -59,7 +59,7 @@ fn both_bounds_refuse_and_an_end_makes_room() {
     let bob = Principal::new("issuer", "bob");
     new(&mut registry, &bob, 1);
     assert_eq!(registry.place(&bob, Nonce([2; 16])), Err(PlaceError::ServerFull(3)));
-    registry.end(at(1), first);
+    registry.end(at(1), first, Epoch::FIRST);
     assert_eq!((registry.live(), registry.of_principal(&alice())), (2, 1));
     new(&mut registry, &alice(), 3);
 }
@@ -93,7 +93,7 @@ fn sessions_come_out_in_the_order_of_their_deadlines() {
     registry.schedule(c, at(20));
     registry.schedule(a, at(5));
     assert_eq!(registry.next_wake(), at(5));
-    registry.end(at(6), c);
+    registry.end(at(6), c, Epoch::FIRST);
     registry.schedule(c, at(1));
     assert_eq!([registry.due(at(40)), registry.due(at(40)), registry.due(at(40))], [Some(a), Some(b), None]);
     assert_eq!(registry.due(at(40)), None);
@@ -103,9 +103,25 @@ fn sessions_come_out_in_the_order_of_their_deadlines() {
 fn too_many_ended_sessions_are_forgotten_before_their_time() {
     let mut registry = registry(|limits| limits.tombstones = 1);
     let [a, b] = [1, 2].map(|nonce| new(&mut registry, &alice(), nonce));
-    registry.end(at(1), a);
+    registry.end(at(1), a, Epoch::FIRST);
     assert_eq!(registry.forget(at(1)), None);
-    registry.end(at(2), b);
-    assert_eq!(registry.forget(at(2)), Some(a));
+    registry.end(at(2), b, Epoch::FIRST);
+    assert_eq!(registry.forget(at(2)), Some((a, Epoch::FIRST)));
     assert_eq!(registry.forget(at(2)), None);
+}
+
+#[test]
+fn sessions_of_an_earlier_server_have_their_places() {
+    let mut registry = registry(|limits| limits.sessions_per_principal = 2);
+    let [live, ended] = [901, 902].map(|number| SessionId::new(number).unwrap());
+    registry.adopt(live, alice(), Nonce([1; 16]));
+    registry.adopt_ended(at(10), ended, Epoch(3), alice(), Nonce([2; 16]));
+    assert_eq!(registry.place(&alice(), Nonce([1; 16])), Ok(Place::Existing(live)));
+    assert_eq!(registry.place(&alice(), Nonce([2; 16])), Err(PlaceError::NonceUsed));
+    new(&mut registry, &alice(), 3);
+    assert_eq!(registry.place(&alice(), Nonce([4; 16])), Err(PlaceError::SessionsExhausted(2)));
+    assert_eq!(registry.forget(at(69)), None);
+    assert_eq!(registry.forget(at(70)), Some((ended, Epoch(3))));
+    registry.end(at(80), live, Epoch(2));
+    assert_eq!(registry.of_principal(&alice()), 1);
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::slots::CallState;
 use crate::error::Reason;
-use crate::id::{CallId, ConnectionId};
+use crate::id::{CallId, ConnectionId, Epoch, Sequence};
 use crate::record::{Change, End};
 
 /// A request of the session service that waits for its answer, numbered by the shell.
@@ -35,6 +35,8 @@ pub enum Effect {
     Persist {
         /// What to call it in the answer.
         record: RecordId,
+        /// Under which epoch.
+        epoch: Epoch,
         /// What to keep.
         change: Change,
     },
@@ -45,6 +47,14 @@ pub enum Effect {
         /// With what.
         answer: Answer,
     },
+    /// The store knows of this call: run its handler.
+    Dispatch(CallId),
+    /// The store has the reply of this call: answer it.
+    Recorded(CallId),
+    /// The store refused the transaction of this call, which has had no effect: run its handler again.
+    RunAgain(CallId),
+    /// The record of this call was not kept: its handler is not to run, or its reply is not to be answered.
+    NotRecorded(CallId, Reason),
     /// Drop the handler of this call at its next await.
     Stop(CallId),
     /// Tell whoever watches.
@@ -73,6 +83,8 @@ pub enum Answer {
         /// What became of the calls under way.
         calls: Vec<(CallId, CallState)>,
     },
+    /// What became of the call that was asked for, and the last sequence of its slot.
+    Queried(CallState, Sequence),
     /// What the answer rests on could not be kept.
     Failed(Reason),
 }

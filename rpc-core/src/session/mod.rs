@@ -11,29 +11,34 @@
 //! | the store answered | [`durable`](Session::durable) or [`store_failed`](Session::store_failed) |
 //! | the time of `Idle` has come | [`wake`](Session::wake) |
 
+mod admission;
 mod authority;
 mod effect;
+mod kept;
 mod lease;
 mod lifecycle;
 mod outbox;
+mod recording;
 mod release;
+mod restore;
 mod slots;
 mod tickets;
 
 use std::sync::Arc;
 
+pub use admission::{Admission, Admit, AdmitError, Keeping, refused_before_admission};
 pub use authority::{Authority, RenewError};
 pub use effect::{Answer, Effect, Event, RecordId, RequestId};
 pub use lifecycle::{Input, State};
-pub use slots::{Admission, Admit, AdmitError, CallState, Kept, refused_before_admission};
+pub use restore::Restored;
+pub use slots::{CallState, Kept};
 pub use tickets::Presented;
 
 use crate::error::Reason;
-use crate::id::{CallId, ConnectionId, Epoch, Nonce, Sequence, SessionId, SlotId, TicketHash};
-use crate::negotiate::{Agreement, Unit};
+use crate::id::{ConnectionId, Epoch, Nonce, Sequence, SessionId, SlotId, TicketHash};
+use crate::negotiate::Agreement;
 use crate::principal::Principal;
-use crate::record::{Change, Reply, SessionRecord, TicketHashes, Tombstone};
-use crate::store::WriteError;
+use crate::record::{Change, SessionRecord, TicketHashes, Tombstone};
 use crate::time::Timestamp;
 use lease::Lease;
 use outbox::Outbox;
@@ -89,6 +94,10 @@ pub struct Session {
     releasing: Option<Releasing>,
     /// The record of the opening, which repeated openings wait for too.
     created: RecordId,
+    /// The store has it under the epoch of a server that is gone: the first request of its owner claims it.
+    unclaimed: bool,
+    /// The last record that used up a call which had not arrived.
+    settled: RecordId,
     outbox: Outbox,
 }
 
@@ -109,11 +118,13 @@ impl Session {
             slots: Slots::new(agreement.slots, agreement.reply_bytes),
             releasing: None,
             created: RecordId::default(),
+            unclaimed: false,
+            settled: RecordId::default(),
             outbox: Outbox::default(),
             agreement,
         };
         //= O-4
-        session.created = session.outbox.persist(Change::Create(session.record()));
+        session.created = session.persist(Change::Create(session.record()));
         session.outbox.after(session.created, Effect::Event(Event::Opened));
         let answer = Answer::Opened { existing: false };
         session.outbox.after(session.created, Effect::Answer { request, answer });
@@ -134,6 +145,7 @@ impl Session {
         request: RequestId,
     ) -> Result<(), SessionUnknown> {
         self.alive(now)?;
+        self.claim();
         self.traffic(now);
         self.tickets.issue(ticket);
         let record = self.update();
@@ -163,8 +175,9 @@ impl Session {
         self.alive(now)?;
         match self.tickets.present(ticket) {
             None => return Err(SessionUnknown),
-            Some(Presented::Current) => {}
+            Some(Presented::Current) => self.claim(),
             Some(Presented::Promoted) => {
+                self.claim();
                 self.update();
                 self.outbox.at_once(Effect::Event(Event::TicketRotated));
             }
@@ -199,95 +212,6 @@ impl Session {
         }
     }
 
-    /// Judges a protected call. After [`Admission::Run`] the shell runs the handler and reports its end.
-    ///
-    /// # Errors
-    ///
-    /// See [`AdmitError`]; the retry of a call that was admitted is answered whatever the state of the session.
-    pub fn admit(&mut self, admit: Admit) -> Result<Admission, AdmitError> {
-        if !self.agreement.units.contains(Unit::ExactlyOnce) {
-            //= C-57
-            //= O-21
-            return Err(AdmitError::UnitOff);
-        }
-        let call = admit.attempt.call;
-        if self.is_new(call) {
-            self.takes_new_calls()?;
-        }
-        self.slots.admit(self.epoch, admit)
-    }
-
-    /// Whether `call` was neither admitted nor settled yet.
-    pub fn is_new(&self, call: CallId) -> bool {
-        call.sequence > self.slots.last(call.slot)
-    }
-
-    /// Whether the handler of `call` runs.
-    pub fn is_running(&self, call: CallId) -> bool {
-        self.slots.is_running(call)
-    }
-
-    /// The handler of `call` came to its end. `reply_bytes_max` is the method's own bound.
-    pub fn complete(&mut self, call: CallId, reply: Reply, reply_bytes_max: Option<u32>) {
-        if self.slots.complete(call, reply, reply_bytes_max) {
-            self.calls_may_have_finished();
-        }
-    }
-
-    /// The handler of `call` will not come to its end: it was stopped, or its task is gone.
-    pub fn abandon(&mut self, call: CallId) {
-        if self.slots.abandon(call) {
-            self.calls_may_have_finished();
-        }
-    }
-
-    /// Tells what became of a call; with `settle`, makes sure that a call that has not arrived never runs; with
-    /// `cancel`, stops a running handler whose policy allows it.
-    ///
-    /// # Errors
-    ///
-    /// The slot is out of range.
-    pub fn query(&mut self, call: CallId, settle: bool, cancel: bool) -> Result<CallState, AdmitError> {
-        let state = self.slots.query(call, settle)?;
-        if cancel && self.slots.may_stop(call) {
-            self.outbox.at_once(Effect::Stop(call));
-        }
-        Ok(state)
-    }
-
-    /// The store has `record` and all before it.
-    pub fn durable(&mut self, record: RecordId) {
-        if record >= self.created {
-            self.step(Input::OpenDurable);
-        }
-        self.outbox.durable(record);
-    }
-
-    /// The store did not keep `record`. What rests on it is answered with the failure.
-    //= I7
-    pub fn store_failed(&mut self, record: RecordId, error: &WriteError) {
-        let lost = self.outbox.failed(record);
-        // The end comes before the answers: who was told that nothing was opened finds nothing the next time.
-        self.end_for(error);
-        for effect in lost {
-            if let Effect::Answer { request, .. } = effect {
-                self.outbox.at_once(Effect::Answer { request, answer: Answer::Failed(error.reason()) });
-            }
-        }
-    }
-
-    fn end_for(&mut self, error: &WriteError) {
-        let event = match error {
-            _ if self.state == State::Opening => Event::NeverOpened,
-            WriteError::Fenced { .. } => Event::Fenced,
-            WriteError::Exists | WriteError::Missing | WriteError::Store(_) => return,
-        };
-        if self.step(Input::Abort) {
-            self.outbox.at_once(Effect::Event(event));
-            self.stop_all();
-        }
-    }
-
     /// The time of the last [`Step::Idle`] has come; harmless at any other time.
     pub fn wake(&mut self, now: Timestamp) {
         if self.releasing.as_ref().is_some_and(|releasing| releasing.until <= now) {
@@ -301,7 +225,12 @@ impl Session {
     /// The next thing to do.
     pub fn poll(&mut self) -> Step {
         match self.outbox.poll() {
-            Some(effect) => Step::Do(effect),
+            Some(effect) => {
+                if let Effect::Dispatch(call) = effect {
+                    self.slots.dispatched(call);
+                }
+                Step::Do(effect)
+            }
             None => Step::Idle { wake: self.next_wake() },
         }
     }
@@ -399,9 +328,13 @@ impl Session {
         true
     }
 
+    fn persist(&mut self, change: Change) -> RecordId {
+        self.outbox.persist(self.epoch, change)
+    }
+
     fn update(&mut self) -> RecordId {
         let record = self.record();
-        self.outbox.persist(Change::Update(record))
+        self.persist(Change::Update(record))
     }
 
     fn record(&self) -> Box<SessionRecord> {
@@ -420,7 +353,7 @@ impl Session {
         self.stop_all();
         let Some(tombstone) = self.tombstone() else { return RecordId::default() };
         let end = tombstone.end;
-        let record = self.outbox.persist(Change::End(Box::new(tombstone)));
+        let record = self.persist(Change::End(Box::new(tombstone)));
         self.outbox.at_once(Effect::Event(Event::Ended(end)));
         record
     }

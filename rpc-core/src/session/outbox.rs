@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::effect::{Effect, RecordId};
+use crate::id::Epoch;
 use crate::record::Change;
 
 /// The effects of a session on their way out.
@@ -19,9 +20,9 @@ pub(super) struct Outbox {
 
 impl Outbox {
     /// Sends a change to the store.
-    pub(super) fn persist(&mut self, change: Change) -> RecordId {
+    pub(super) fn persist(&mut self, epoch: Epoch, change: Change) -> RecordId {
         self.made = self.made.next();
-        self.ready.push_back(Effect::Persist { record: self.made, change });
+        self.ready.push_back(Effect::Persist { record: self.made, epoch, change });
         self.made
     }
 
@@ -47,6 +48,14 @@ impl Outbox {
             let Some((rests_on, effect)) = self.held.pop_front() else { break };
             self.after(rests_on, effect);
         }
+    }
+
+    /// The store did not make `record`, and goes on with those after it: takes back what rests on it alone.
+    pub(super) fn refused(&mut self, record: RecordId) -> Vec<Effect> {
+        let (lost, held) = std::mem::take(&mut self.held).into_iter().partition(|(on, _)| *on == record);
+        self.held = held;
+        self.durable(record);
+        lost.into_iter().map(|(_, effect): (RecordId, Effect)| effect).collect()
     }
 
     /// The store failed: takes back everything that rests on `record` or a later one.
@@ -76,7 +85,7 @@ mod tests {
             .map(|effect| match effect {
                 Effect::Persist { record, .. } => format!("persist {record}"),
                 Effect::Answer { request, .. } => format!("answer {}", request.0),
-                Effect::Event(_) | Effect::Stop(_) => "other".to_owned(),
+                other => format!("{other:?}"),
             })
             .collect()
     }
@@ -85,9 +94,9 @@ mod tests {
     #[test]
     fn an_answer_waits_for_its_record_and_for_all_before_it() {
         let mut outbox = Outbox::default();
-        let first = outbox.persist(Change::Forget);
+        let first = outbox.persist(Epoch::FIRST, Change::Forget);
         outbox.after(first, answer(1));
-        let second = outbox.persist(Change::Forget);
+        let second = outbox.persist(Epoch::FIRST, Change::Forget);
         outbox.after(second, answer(2));
         outbox.at_once(answer(3));
         assert_eq!(drain(&mut outbox), ["persist 1", "persist 2", "answer 3"]);
@@ -102,9 +111,9 @@ mod tests {
     #[test]
     fn what_rests_on_a_failed_record_never_leaves() {
         let mut outbox = Outbox::default();
-        let first = outbox.persist(Change::Forget);
+        let first = outbox.persist(Epoch::FIRST, Change::Forget);
         outbox.after(first, answer(1));
-        let second = outbox.persist(Change::Forget);
+        let second = outbox.persist(Epoch::FIRST, Change::Forget);
         outbox.after(second, answer(2));
         assert_eq!(outbox.failed(second).len(), 1);
         outbox.durable(first);

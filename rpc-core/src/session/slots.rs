@@ -4,12 +4,16 @@
 //! server's own fingerprint, a retry of a running call waits for it instead of being sent away, and a call that has
 //! not arrived can be settled so that it never runs.
 
+mod slot;
+
 use bytes::Bytes;
 
-use crate::error::{Outcome, Reason};
-use crate::id::{Attempt, CallAttempt, CallId, Epoch, Fingerprint, Sequence, SlotId};
+use super::admission::{Admission, Admit, AdmitError, Keeping};
+use super::effect::RecordId;
+use crate::id::{Attempt, CallId, Sequence, SlotId};
 use crate::policy::Cancellation;
-use crate::record::Reply;
+use crate::record::{Reply, SlotRecord};
+use slot::{Phase, Slot};
 
 /// The slots of one session, acceptor's side. Slots are made when they are first used.
 #[derive(Debug)]
@@ -18,29 +22,10 @@ pub(super) struct Slots {
     reply_bytes_max: u32,
     running: u32,
     slots: Vec<Slot>,
-}
-
-#[derive(Debug, Default)]
-struct Slot {
-    last: Sequence,
-    attempt: Attempt,
-    phase: Phase,
-}
-
-/// What is known of the last call of a slot.
-#[derive(Debug, Default)]
-enum Phase {
-    /// There was none.
-    #[default]
-    Unused,
-    /// Its handler runs.
-    Running { fingerprint: Fingerprint, epoch: Epoch, cancellation: Cancellation },
-    /// It ran.
-    Done { fingerprint: Fingerprint, kept: Kept },
-    /// It was begun, and nobody knows how far it came.
-    Unknown { fingerprint: Fingerprint },
-    /// It never ran and never will.
-    Settled,
+    /// Calls before this server's time of which the store knows nothing may have run in slots that it has not used.
+    forgetful: bool,
+    /// Replies on their way to the store, in the order of their records.
+    recording: Vec<(RecordId, CallId)>,
 }
 
 /// What is kept of a reply.
@@ -52,128 +37,12 @@ pub enum Kept {
     StatusOnly(Reply),
 }
 
-/// A protected call that asks to run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Admit {
-    /// Which try of which call.
-    pub attempt: CallAttempt,
-    /// Of its method and request.
-    pub fingerprint: Fingerprint,
-    /// Of its method's policy.
-    pub cancellation: Cancellation,
-}
-
-/// What a protected call gets.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Admission {
-    /// It is admitted: run the handler, then `complete` or `abandon` the call.
-    Run,
-    /// It runs already: wait until it no longer does, and ask again.
-    Attach,
-    /// It ran: this was the reply.
-    Replay(Reply),
-    /// It ran, and only the status of its reply was kept.
-    ReplyDropped(Reply),
-    /// It was begun, and nobody knows how far it came.
-    Unknown,
-}
-
-/// Why a protected call is not admitted. Nothing ran and nothing changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum AdmitError {
-    /// The session has fewer slots.
-    #[error("slot {slot} is out of range, the session has {slots}")]
-    SlotOutOfRange {
-        /// The slot asked for.
-        slot: SlotId,
-        /// How many there are.
-        slots: u32,
-    },
-    /// A later call uses the slot.
-    #[error("call {call} is stale, the slot has reached {last}")]
-    Stale {
-        /// The call.
-        call: CallId,
-        /// The last sequence of the slot.
-        last: Sequence,
-    },
-    /// A call before this one is missing, or still runs.
-    #[error("call {call} is out of order, the slot has reached {last}")]
-    Misordered {
-        /// The call.
-        call: CallId,
-        /// The last sequence of the slot.
-        last: Sequence,
-    },
-    /// The call id was used with another method or request.
-    #[error("call {0} was made with another method or request")]
-    FalseRetry(CallId),
-    /// A later attempt has taken over.
-    #[error("attempt {attempt} was fenced by attempt {latest}")]
-    Fenced {
-        /// This one.
-        attempt: Attempt,
-        /// The latest.
-        latest: Attempt,
-    },
-    /// The call was settled and will never run.
-    #[error("call {0} was settled and will never run")]
-    Settled(CallId),
-    /// The session takes no new calls.
-    #[error("the session is being released")]
-    Releasing,
-    /// No connection carries the session any more, the one that the call came on included.
-    #[error("the connection of the call was lost")]
-    Lingering,
-    /// The session ended while the call was on its way.
-    #[error("the session has ended")]
-    Ended,
-    /// The session was opened without the unit of protected calls.
-    #[error("the session was opened without the unit exactly-once")]
-    UnitOff,
-}
-
-impl AdmitError {
-    /// The stable reason.
-    pub fn reason(&self) -> Reason {
+impl Kept {
+    fn reply(&self) -> &Reply {
         match self {
-            Self::SlotOutOfRange { .. } => Reason::SlotOutOfRange,
-            Self::Stale { .. } => Reason::CallStale,
-            Self::Misordered { .. } => Reason::CallMisordered,
-            Self::FalseRetry(_) => Reason::CallFalseRetry,
-            Self::Fenced { .. } => Reason::AttemptFenced,
-            Self::Settled(_) => Reason::CallSettled,
-            Self::Releasing => Reason::SessionReleasing,
-            Self::Lingering => Reason::TransportLost,
-            Self::Ended => Reason::SessionEnded,
-            Self::UnitOff => Reason::UnitUnsupported,
+            Self::Whole(reply) | Self::StatusOnly(reply) => reply,
         }
     }
-
-    /// Whether the call ran, as far as this refusal of `attempt` tells.
-    ///
-    /// Only the settled call is known not to have run whatever was tried. Of the others a first attempt did not, and
-    /// before a later one an earlier may have.
-    //= C-25
-    //= C-26
-    pub fn outcome(&self, attempt: Attempt) -> Outcome {
-        match self {
-            Self::Settled(_) => Outcome::NotExecuted,
-            Self::Stale { .. } | Self::Fenced { .. } => Outcome::Unknown,
-            Self::SlotOutOfRange { .. }
-            | Self::Misordered { .. }
-            | Self::FalseRetry(_)
-            | Self::Releasing
-            | Self::Lingering
-            | Self::Ended
-            | Self::UnitOff => refused_before_admission(attempt),
-        }
-    }
-}
-
-/// Whether a call ran that was refused before the slots were asked.
-pub fn refused_before_admission(attempt: Attempt) -> Outcome {
-    if attempt == Attempt(0) { Outcome::NotExecuted } else { Outcome::Unknown }
 }
 
 /// What became of a call.
@@ -196,7 +65,32 @@ pub enum CallState {
 impl Slots {
     /// Slots for `slots_max` outstanding calls that keep replies of up to `reply_bytes_max` each.
     pub(super) fn new(slots_max: u32, reply_bytes_max: u32) -> Self {
-        Self { slots_max, reply_bytes_max, running: 0, slots: Vec::new() }
+        Self {
+            slots_max,
+            reply_bytes_max,
+            running: 0,
+            slots: Vec::new(),
+            forgetful: false,
+            recording: Vec::new(),
+        }
+    }
+
+    /// The slots as the store has them, after the server that used them is gone. With `forgetful` there are methods whose
+    /// calls it did not record.
+    pub(super) fn restore(
+        slots_max: u32,
+        reply_bytes_max: u32,
+        records: &[SlotRecord],
+        forgetful: bool,
+    ) -> Self {
+        let mut slots = Self::new(slots_max, reply_bytes_max);
+        slots.forgetful = forgetful;
+        for record in records {
+            if let Ok(slot) = slots.slot(record.slot) {
+                *slot = Slot::restore(record);
+            }
+        }
+        slots
     }
 
     /// Judges a protected call.
@@ -204,8 +98,9 @@ impl Slots {
     /// # Errors
     ///
     /// Whatever is neither the next call of its slot nor the last one again.
-    pub(super) fn admit(&mut self, epoch: Epoch, admit: Admit) -> Result<Admission, AdmitError> {
+    pub(super) fn admit(&mut self, admit: Admit) -> Result<Admission, AdmitError> {
         let call = admit.attempt.call;
+        let forgetful = self.forgetful;
         let slot = self.slot(call.slot)?;
         let last = slot.last;
         if call.sequence < last {
@@ -215,79 +110,171 @@ impl Slots {
         }
         if call.sequence == last {
             //= I1
-            return slot.again(epoch, admit);
+            let admission = slot.again(admit)?;
+            self.running += u32::from(admission.starts());
+            return Ok(admission);
         }
-        if call.sequence > last.next() || matches!(slot.phase, Phase::Running { .. }) {
+        let unused = forgetful && !slot.used;
+        if slot.is_running() || call.sequence > last.next() && !unused {
             //= C-7
             //= C-12
             return Err(AdmitError::Misordered { call, last });
         }
-        *slot = Slot {
-            last: call.sequence,
-            attempt: admit.attempt.attempt,
-            phase: Phase::Running { fingerprint: admit.fingerprint, epoch, cancellation: admit.cancellation },
-        };
+        //= C-58
+        if unused && admit.keeping == Keeping::Memory && admit.attempt.attempt > Attempt(0) {
+            slot.lose(call.sequence, admit);
+            return Ok(Admission::Unknown);
+        }
+        let admission = slot.begin(admit);
         self.running += 1;
-        Ok(Admission::Run)
+        Ok(admission)
     }
 
-    /// Records the reply of a running call. Returns whether the call was running; the reply of any other is dropped.
-    pub(super) fn complete(&mut self, call: CallId, reply: Reply, reply_bytes_max: Option<u32>) -> bool {
+    /// The store knows of the intent of a call.
+    pub(super) fn dispatched(&mut self, call: CallId) {
+        if let Some(slot) = self.running_slot(call) {
+            slot.dispatched();
+        }
+    }
+
+    /// The store did not hear of the intent of a call, and its handler has not run: the slot is as it was.
+    pub(super) fn retract(&mut self, call: CallId) {
+        if let Some(slot) = self.running_slot(call) {
+            slot.retract();
+            self.running -= 1;
+        }
+    }
+
+    /// The store failed with the record of a call: whoever asks for the call is told that, since nobody knows what the
+    /// store has.
+    pub(super) fn doubt(&mut self, call: CallId) {
+        self.recording.retain(|(_, recording)| *recording != call);
+        if let Some(slot) = self.running_slot(call) {
+            slot.doubt();
+            self.running -= 1;
+        }
+    }
+
+    /// Records the reply of a running call. `None` if it was not running; the reply is dropped then.
+    ///
+    /// A call that is kept in memory is done with that. Of the others the record has to be kept first:
+    /// [`recording`](Self::recording).
+    pub(super) fn complete(
+        &mut self,
+        call: CallId,
+        reply: Reply,
+        reply_bytes_max: Option<u32>,
+    ) -> Option<Keeping> {
         //= I6
-        let bound = reply_bytes_max.unwrap_or(u32::MAX).min(self.reply_bytes_max);
-        let kept = if reply.bytes() <= bound as usize {
+        let bound = reply_bytes_max.unwrap_or(u32::MAX).min(self.reply_bytes_max) as usize;
+        let kept = if reply.bytes() <= bound {
             Kept::Whole(reply)
         } else {
             // The trailer carries the status message, and its size is not ours to choose.
-            let trailer = if reply.trailer.len() <= bound as usize { reply.trailer } else { Bytes::new() };
+            let trailer = if reply.trailer.len() <= bound { reply.trailer } else { Bytes::new() };
             Kept::StatusOnly(Reply { code: reply.code, head: Bytes::new(), message: Bytes::new(), trailer })
         };
-        self.finish(call, |fingerprint| Phase::Done { fingerprint, kept })
+        let keeping = self.running_slot(call)?.complete(kept)?;
+        if keeping == Keeping::Memory {
+            self.running -= 1;
+        }
+        Some(keeping)
     }
 
-    /// Records that a running call will not come to an end that anybody sees.
+    /// The reply of `call` is on its way to the store.
+    pub(super) fn recording(&mut self, record: RecordId, call: CallId) {
+        self.recording.push((record, call));
+    }
+
+    /// The store has everything up to `record`: the next call that is done by that.
+    pub(super) fn recorded(&mut self, record: RecordId) -> Option<CallId> {
+        let (_, call) = self.recording.first().filter(|(at, _)| *at <= record).copied()?;
+        self.recording.remove(0);
+        if let Some(slot) = self.running_slot(call) {
+            slot.recorded();
+            self.running -= 1;
+        }
+        Some(call)
+    }
+
+    /// The call whose reply is in `record`.
+    pub(super) fn recorded_by(&self, record: RecordId) -> Option<CallId> {
+        self.recording.iter().find(|(at, _)| *at == record).map(|(_, call)| *call)
+    }
+
+    /// The calls whose replies are in `record` or a later one.
+    pub(super) fn recorded_from(&self, record: RecordId) -> Vec<CallId> {
+        self.recording.iter().filter(|(at, _)| *at >= record).map(|(_, call)| *call).collect()
+    }
+
+    /// The transaction of a call was refused: its handler runs again.
+    pub(super) fn rerun(&mut self, call: CallId) {
+        self.recording.retain(|(_, recording)| *recording != call);
+        if let Some(slot) = self.running_slot(call) {
+            slot.rerun();
+        }
+    }
+
+    /// Records that a running call will not come to an end that anybody sees. Not of one whose reply is on its way to the
+    /// store.
     pub(super) fn abandon(&mut self, call: CallId) -> bool {
-        self.finish(call, |fingerprint| Phase::Unknown { fingerprint })
+        let abandoned = self.running_slot(call).is_some_and(Slot::abandon);
+        self.running -= u32::from(abandoned);
+        abandoned
     }
 
-    /// Tells what became of a call. With `settle`, the next call of its slot is used up if it has not arrived.
+    /// Tells what became of a call. With `settle`, the next call of its slot is used up if it has not arrived; true if
+    /// that changed the slot.
     ///
     /// # Errors
     ///
     /// The slot is out of range.
     //= C-30
-    pub(super) fn query(&mut self, call: CallId, settle: bool) -> Result<CallState, AdmitError> {
+    pub(super) fn query(&mut self, call: CallId, settle: bool) -> Result<(CallState, bool), AdmitError> {
+        let forgetful = self.forgetful;
         let slot = self.slot(call.slot)?;
         if call.sequence < slot.last {
-            return Ok(CallState::Forgotten);
+            return Ok((CallState::Forgotten, false));
         }
         if call.sequence == slot.last {
-            return Ok(slot.state());
+            return Ok((slot.state(), false));
         }
-        let is_next = call.sequence == slot.last.next() && !matches!(slot.phase, Phase::Running { .. });
+        //= C-58
+        if forgetful && !slot.used {
+            if settle {
+                slot.settle(call.sequence, Phase::Unknown { fingerprint: None });
+            }
+            return Ok((CallState::Unknown, settle));
+        }
+        let is_next = call.sequence == slot.last.next() && !slot.is_running();
         //= C-31
         //= I3
         if settle && is_next {
-            *slot = Slot { last: call.sequence, attempt: Attempt(0), phase: Phase::Settled };
-            return Ok(CallState::NotExecuted);
+            slot.settle(call.sequence, Phase::Settled);
+            return Ok((CallState::NotExecuted, true));
         }
         //= C-33
-        Ok(CallState::Absent)
+        Ok((CallState::Absent, false))
+    }
+
+    /// The slot as the store is to have it; `None` for one that was not used.
+    pub(super) fn record(&self, slot: SlotId) -> Option<SlotRecord> {
+        self.slots.get(slot.0 as usize)?.record(slot)
     }
 
     /// Whether `call` runs.
     pub(super) fn is_running(&self, call: CallId) -> bool {
-        self.slots
-            .get(call.slot.0 as usize)
-            .is_some_and(|slot| slot.last == call.sequence && matches!(slot.phase, Phase::Running { .. }))
+        self.last_call(call).is_some_and(Slot::is_running)
+    }
+
+    /// Whether `call` was begun by a server that is gone.
+    pub(super) fn was_begun_before(&self, call: CallId) -> bool {
+        self.last_call(call).is_some_and(Slot::was_begun_before)
     }
 
     /// Whether `call` runs and its policy lets cancellation stop it.
     pub(super) fn may_stop(&self, call: CallId) -> bool {
-        self.slots.get(call.slot.0 as usize).is_some_and(|slot| {
-            slot.last == call.sequence
-                && matches!(slot.phase, Phase::Running { cancellation: Cancellation::Stop, .. })
-        })
+        self.last_call(call).is_some_and(|slot| slot.cancellation() == Some(Cancellation::Stop))
     }
 
     /// The last sequence of a slot.
@@ -304,19 +291,13 @@ impl Slots {
     pub(super) fn running_calls(&self) -> impl Iterator<Item = CallId> {
         (0..)
             .zip(&self.slots)
-            .filter(|(_, slot)| matches!(slot.phase, Phase::Running { .. }))
+            .filter(|(_, slot)| slot.is_running())
             .map(|(index, slot)| CallId { slot: SlotId(index), sequence: slot.last })
     }
 
     /// Bytes of the replies kept: at most slots × the bound (I6).
     pub(super) fn reply_bytes(&self) -> usize {
-        self.slots
-            .iter()
-            .map(|slot| match &slot.phase {
-                Phase::Done { kept: Kept::Whole(reply) | Kept::StatusOnly(reply), .. } => reply.bytes(),
-                Phase::Unused | Phase::Running { .. } | Phase::Unknown { .. } | Phase::Settled => 0,
-            })
-            .sum()
+        self.slots.iter().map(Slot::reply_bytes).sum()
     }
 
     fn slot(&mut self, slot: SlotId) -> Result<&mut Slot, AdmitError> {
@@ -331,57 +312,12 @@ impl Slots {
         Ok(&mut self.slots[index])
     }
 
-    fn finish(&mut self, call: CallId, end: impl FnOnce(Fingerprint) -> Phase) -> bool {
-        let Some(slot) = self.slots.get_mut(call.slot.0 as usize) else { return false };
-        let Phase::Running { fingerprint, .. } = slot.phase else { return false };
-        if slot.last != call.sequence {
-            return false;
-        }
-        slot.phase = end(fingerprint);
-        self.running -= 1;
-        true
-    }
-}
-
-impl Slot {
-    /// Judges a request for the last call of the slot.
-    fn again(&mut self, epoch: Epoch, admit: Admit) -> Result<Admission, AdmitError> {
-        let CallAttempt { call, attempt } = admit.attempt;
-        let fingerprint = match &self.phase {
-            //= C-32
-            Phase::Settled => return Err(AdmitError::Settled(call)),
-            // Sequence 0 does not parse, so the last call of an unused slot cannot be asked for.
-            Phase::Unused => return Err(AdmitError::Stale { call, last: self.last }),
-            Phase::Running { fingerprint, .. }
-            | Phase::Done { fingerprint, .. }
-            | Phase::Unknown { fingerprint } => *fingerprint,
-        };
-        if fingerprint != admit.fingerprint {
-            //= I4
-            return Err(AdmitError::FalseRetry(call));
-        }
-        if attempt < self.attempt {
-            return Err(AdmitError::Fenced { attempt, latest: self.attempt });
-        }
-        self.attempt = attempt;
-        Ok(match &self.phase {
-            Phase::Running { epoch: of, .. } if *of == epoch => Admission::Attach,
-            Phase::Running { .. } | Phase::Unknown { .. } => Admission::Unknown,
-            //= I2
-            //= C-17
-            Phase::Done { kept: Kept::Whole(reply), .. } => Admission::Replay(reply.clone()),
-            Phase::Done { kept: Kept::StatusOnly(reply), .. } => Admission::ReplyDropped(reply.clone()),
-            Phase::Unused | Phase::Settled => Admission::Unknown,
-        })
+    fn last_call(&self, call: CallId) -> Option<&Slot> {
+        self.slots.get(call.slot.0 as usize).filter(|slot| slot.last == call.sequence)
     }
 
-    fn state(&self) -> CallState {
-        match &self.phase {
-            Phase::Unused => CallState::Absent,
-            Phase::Running { .. } => CallState::Running,
-            Phase::Done { kept, .. } => CallState::Done(kept.clone()),
-            Phase::Unknown { .. } => CallState::Unknown,
-            Phase::Settled => CallState::NotExecuted,
-        }
+    fn running_slot(&mut self, call: CallId) -> Option<&mut Slot> {
+        let slot = self.slots.get_mut(call.slot.0 as usize)?;
+        (slot.last == call.sequence && slot.is_running()).then_some(slot)
     }
 }

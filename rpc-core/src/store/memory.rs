@@ -6,8 +6,11 @@ use std::ops::{Bound, Range};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Durability, Store, StoreError, Stored, WriteError};
-use crate::id::SessionId;
-use crate::record::{Change, Write};
+use bytes::Bytes;
+
+use crate::id::{Epoch, SessionId};
+use crate::record::{Change, SessionRecord, SlotRecord, Write};
+use crate::transaction::{Transaction, Version, Versioned};
 
 /// Keeps sessions until the process ends. For tests, and for servers whose sessions need not survive them.
 ///
@@ -21,6 +24,9 @@ pub struct MemoryStore {
 struct Inner {
     numbers_given: u64,
     sessions: BTreeMap<SessionId, Stored>,
+    values: BTreeMap<Bytes, Versioned>,
+    /// Counts what transactions have committed.
+    version: Version,
 }
 
 impl MemoryStore {
@@ -43,20 +49,23 @@ impl Inner {
         if let Some(other) = stored.map(Stored::epoch).filter(|stored| stored != epoch) {
             return Err(WriteError::Fenced { stored: other });
         }
-        match (change, stored) {
-            (Change::Create(record), None) => self.put(*session, Stored::Live(*epoch, record.clone())),
-            (Change::Create(_), Some(_)) => return Err(WriteError::Exists),
-            (Change::Update(record), Some(Stored::Live(..))) => {
-                self.put(*session, Stored::Live(*epoch, record.clone()));
+        match change {
+            Change::Create(_) if stored.is_some() => return Err(WriteError::Exists),
+            Change::Create(record) => self.put(*session, Stored::Live(*epoch, record.clone(), Vec::new())),
+            Change::Update(record) => *self.live(*session)?.1 = record.clone(),
+            Change::Claim(epoch) => *self.live(*session)?.0 = *epoch,
+            Change::Slot(slot) => put_slot(self.live(*session)?.2, slot),
+            Change::Commit(slot, transaction) => {
+                self.live(*session)?;
+                self.apply(transaction)?;
+                put_slot(self.live(*session)?.2, slot);
             }
-            (Change::End(tombstone), Some(Stored::Live(..))) => {
+            Change::End(tombstone) => {
+                self.live(*session)?;
                 self.put(*session, Stored::Ended(*epoch, tombstone.clone()));
             }
-            (Change::Forget, Some(_)) => {
-                self.sessions.remove(session);
-            }
-            (Change::Update(_) | Change::End(_), Some(Stored::Ended(..)) | None) | (Change::Forget, None) => {
-                return Err(WriteError::Missing);
+            Change::Forget => {
+                self.sessions.remove(session).ok_or(WriteError::Missing)?;
             }
         }
         Ok(())
@@ -64,6 +73,43 @@ impl Inner {
 
     fn put(&mut self, session: SessionId, stored: Stored) {
         self.sessions.insert(session, stored);
+    }
+
+    fn live(&mut self, session: SessionId) -> Result<LiveParts<'_>, WriteError> {
+        match self.sessions.get_mut(&session) {
+            Some(Stored::Live(epoch, record, slots)) => Ok((epoch, record, slots)),
+            Some(Stored::Ended(..)) | None => Err(WriteError::Missing),
+        }
+    }
+
+    fn apply(&mut self, transaction: &Transaction) -> Result<(), WriteError> {
+        let version = |key| self.values.get(key).map_or(Version::NONE, |value| value.version);
+        if transaction.reads().any(|(key, read)| version(key) != read) {
+            return Err(WriteError::Conflict);
+        }
+        self.version.0 += 1;
+        for (key, value) in transaction.writes() {
+            match value {
+                Some(value) => {
+                    let versioned = Versioned { version: self.version, value: value.clone() };
+                    self.values.insert(key.clone(), versioned);
+                }
+                None => {
+                    self.values.remove(key);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+type LiveParts<'a> = (&'a mut Epoch, &'a mut Box<SessionRecord>, &'a mut Vec<SlotRecord>);
+
+/// Slots stay in their order.
+fn put_slot(slots: &mut Vec<SlotRecord>, slot: &SlotRecord) {
+    match slots.binary_search_by_key(&slot.slot, |slot| slot.slot) {
+        Ok(index) => slots[index] = slot.clone(),
+        Err(index) => slots.insert(index, slot.clone()),
     }
 }
 
@@ -83,6 +129,10 @@ impl Store for MemoryStore {
 
     fn load(&self, session: SessionId) -> Result<Option<Stored>, StoreError> {
         Ok(self.lock().sessions.get(&session).cloned())
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Versioned>, StoreError> {
+        Ok(self.lock().values.get(key).cloned())
     }
 
     fn commit(&self, batch: &[Write]) -> Result<Vec<Result<(), WriteError>>, StoreError> {

@@ -11,7 +11,8 @@ pub use memory::MemoryStore;
 
 use crate::error::Reason;
 use crate::id::{Epoch, SessionId};
-use crate::record::{SessionRecord, Tombstone, Write};
+use crate::record::{SessionRecord, SlotRecord, Tombstone, Write};
+use crate::transaction::Versioned;
 
 /// What survives the end of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,8 +26,8 @@ pub enum Durability {
 /// A session as the store has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stored {
-    /// It lives, under this epoch.
-    Live(Epoch, Box<SessionRecord>),
+    /// It lives, under this epoch, and its slots remember this: each slot once, ascending.
+    Live(Epoch, Box<SessionRecord>, Vec<SlotRecord>),
     /// It has ended and is remembered for the retention time.
     Ended(Epoch, Box<Tombstone>),
 }
@@ -35,7 +36,7 @@ impl Stored {
     /// The epoch of the server that owns, or owned, the session.
     pub fn epoch(&self) -> Epoch {
         match self {
-            Self::Live(epoch, _) | Self::Ended(epoch, _) => *epoch,
+            Self::Live(epoch, ..) | Self::Ended(epoch, _) => *epoch,
         }
     }
 }
@@ -55,6 +56,12 @@ pub enum WriteError {
     /// There is no such session, or it has ended.
     #[error("no such session")]
     Missing,
+    /// Another transaction has changed what this one has read: run the call again.
+    #[error("another transaction has changed what this one has read")]
+    Conflict,
+    /// The store was not asked, because too many writes wait for it. Later ones may be made.
+    #[error("too many writes wait for the store")]
+    Overloaded,
     /// The store failed; see [`StoreError`].
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -65,7 +72,8 @@ impl WriteError {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Fenced { .. } => Reason::SessionFenced,
-            Self::Exists | Self::Missing | Self::Store(_) => Reason::StoreUnavailable,
+            Self::Conflict => Reason::TransactionConflict,
+            Self::Exists | Self::Missing | Self::Overloaded | Self::Store(_) => Reason::StoreUnavailable,
         }
     }
 }
@@ -96,7 +104,8 @@ pub enum StoreError {
 /// - When [`commit`](Store::commit) returns, each write that was answered `Ok` is as safe as
 ///   [`durability`](Store::durability) says, and seen by every later `load` and `scan`.
 /// - Writes of one batch to one session are made in their order; a write is made only while the stored epoch is the
-///   writer's (I7), checked in the same transaction as the effect.
+///   writer's (I7), checked in the same transaction as the effect. A claim raises the epoch for the writes after it.
+/// - Transactions of one batch are made in its order: one that has read what an earlier one writes is refused.
 /// - A write that was answered with an error has no effect, now or later; except that after [`StoreError::Failed`] it
 ///   may have one, which is why the store then stays closed until it is opened again.
 ///
@@ -126,6 +135,13 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// The store failed.
     fn load(&self, session: SessionId) -> Result<Option<Stored>, StoreError>;
+
+    /// The application's value under `key`, as it was last committed.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    fn get(&self, key: &[u8]) -> Result<Option<Versioned>, StoreError>;
 
     /// Makes the writes of a batch, each for itself, and answers each in its place.
     ///

@@ -6,12 +6,17 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::{Store, Stored, WriteError};
 use crate::config::Terms;
-use crate::id::{Epoch, Nonce, SessionId, TicketHash};
+use crate::id::{Epoch, Fingerprint, Nonce, Sequence, SessionId, SlotId, TicketHash};
 use crate::negotiate::{self, Offer};
 use crate::principal::Principal;
-use crate::record::{Change, End, SessionRecord, TicketHashes, Tombstone, Write};
+use crate::record::{
+    CallRecord, Change, End, Reply, SessionRecord, SlotRecord, TicketHashes, Tombstone, Write,
+};
+use crate::transaction::{Transaction, Version, Versioned};
 
 /// Runs all checks, each on a new store.
 ///
@@ -29,6 +34,13 @@ pub fn run<S: Store>(make: impl Fn() -> S) {
     one_refused_write_leaves_the_others(&make());
     writes_of_a_batch_are_made_in_order(&make());
     scan_pages_through_all_sessions(&make());
+    slots_are_kept_with_their_session(&make());
+    an_ended_session_remembers_no_calls(&make());
+    a_claim_fences_the_epoch_before_it(&make());
+    a_transaction_commits_with_its_reply(&make());
+    a_transaction_that_read_what_has_changed_is_refused(&make());
+    transactions_of_one_batch_see_each_other(&make());
+    a_fenced_transaction_has_no_effect(&make());
 }
 
 /// A record to store, different for each `n`.
@@ -75,6 +87,66 @@ fn commit_one(store: &impl Store, number: u64, epoch: u64, change: Change) -> Re
     commit(store, &[write(number, epoch, change)]).remove(0)
 }
 
+fn slot(slot: u32, sequence: u64, call: CallRecord) -> SlotRecord {
+    SlotRecord { slot: SlotId(slot), sequence: Sequence(sequence), call }
+}
+
+/// A reply to store, different for each `n`.
+pub fn reply(n: u8) -> Reply {
+    let part = |times: usize| Bytes::from(vec![n; times]);
+    Reply {
+        code: n % 17,
+        head: part(usize::from(n) % 3),
+        message: part(9),
+        trailer: part(usize::from(n) % 2),
+    }
+}
+
+/// Every kind of record that a slot can have.
+pub fn call_records() -> [CallRecord; 6] {
+    [
+        CallRecord::Begun(Fingerprint(7)),
+        CallRecord::Done(Fingerprint(u128::MAX), reply(4)),
+        CallRecord::ReplyDropped(Fingerprint(8), reply(1)),
+        CallRecord::Unknown(Some(Fingerprint(0))),
+        CallRecord::Unknown(None),
+        CallRecord::Settled,
+    ]
+}
+
+fn transaction(
+    reads: &[(&'static str, Version)],
+    writes: &[(&'static str, Option<&'static str>)],
+) -> Transaction {
+    let mut transaction = Transaction::new();
+    for (key, version) in reads {
+        transaction.read(Bytes::from_static(key.as_bytes()), *version).expect("within the bounds");
+    }
+    for (key, value) in writes {
+        let value = value.map(|value| Bytes::from_static(value.as_bytes()));
+        transaction.write(Bytes::from_static(key.as_bytes()), value).expect("within the bounds");
+    }
+    transaction
+}
+
+fn done(sequence: u64, transaction: Transaction) -> Change {
+    let slot = slot(0, sequence, CallRecord::Done(Fingerprint(1), reply(2)));
+    Change::Commit(Box::new(slot), Box::new(transaction))
+}
+
+#[track_caller]
+fn get(store: &impl Store, key: &str) -> Option<Versioned> {
+    store.get(key.as_bytes()).expect("the store works")
+}
+
+#[track_caller]
+fn slots(store: &impl Store, number: u64) -> Vec<SlotRecord> {
+    match load(store, number) {
+        Some(Stored::Live(_, _, slots)) => slots,
+        other => panic!("a live session was expected, not {other:?}"),
+    }
+}
+
 #[track_caller]
 fn load(store: &impl Store, number: u64) -> Option<Stored> {
     store.load(id(number)).expect("the store works")
@@ -113,17 +185,17 @@ fn what_was_committed_is_loaded(store: &impl Store) {
     assert_eq!(load(store, 1), None);
     for n in 0..6 {
         assert_eq!(commit_one(store, u64::from(n) + 1, 1, Change::Create(record(n))), Ok(()));
-        assert_eq!(load(store, u64::from(n) + 1), Some(Stored::Live(Epoch(1), record(n))));
+        assert_eq!(load(store, u64::from(n) + 1), Some(Stored::Live(Epoch(1), record(n), Vec::new())));
     }
     assert_eq!(commit_one(store, 1, 1, Change::Update(record(9))), Ok(()));
-    assert_eq!(load(store, 1), Some(Stored::Live(Epoch(1), record(9))));
-    assert_eq!(load(store, 2), Some(Stored::Live(Epoch(1), record(1))));
+    assert_eq!(load(store, 1), Some(Stored::Live(Epoch(1), record(9), Vec::new())));
+    assert_eq!(load(store, 2), Some(Stored::Live(Epoch(1), record(1), Vec::new())));
 }
 
 fn a_number_is_created_once(store: &impl Store) {
     assert_eq!(commit_one(store, 1, 1, Change::Create(record(1))), Ok(()));
     assert_eq!(commit_one(store, 1, 1, Change::Create(record(2))), Err(WriteError::Exists));
-    assert_eq!(load(store, 1), Some(Stored::Live(Epoch(1), record(1))));
+    assert_eq!(load(store, 1), Some(Stored::Live(Epoch(1), record(1), Vec::new())));
 }
 
 //= test C-53
@@ -135,7 +207,7 @@ fn a_write_of_another_epoch_is_fenced(store: &impl Store) {
             assert_eq!(answer, Err(WriteError::Fenced { stored: Epoch(5) }));
         }
     }
-    assert_eq!(load(store, 1), Some(Stored::Live(Epoch(5), record(1))));
+    assert_eq!(load(store, 1), Some(Stored::Live(Epoch(5), record(1), Vec::new())));
 }
 
 fn an_ended_session_stays_ended(store: &impl Store) {
@@ -166,9 +238,9 @@ fn one_refused_write_leaves_the_others(store: &impl Store) {
         ],
     );
     assert_eq!(answers, [Ok(()), Err(WriteError::Missing), Ok(())]);
-    assert_eq!(load(store, 1), Some(Stored::Live(Epoch(1), record(1))));
+    assert_eq!(load(store, 1), Some(Stored::Live(Epoch(1), record(1), Vec::new())));
     assert_eq!(load(store, 2), None);
-    assert_eq!(load(store, 3), Some(Stored::Live(Epoch(1), record(3))));
+    assert_eq!(load(store, 3), Some(Stored::Live(Epoch(1), record(3), Vec::new())));
 }
 
 fn writes_of_a_batch_are_made_in_order(store: &impl Store) {
@@ -178,7 +250,7 @@ fn writes_of_a_batch_are_made_in_order(store: &impl Store) {
         write(1, 1, Change::Update(record(3))),
     ];
     assert_eq!(commit(store, &batch), [Ok(()), Ok(()), Ok(())]);
-    assert_eq!(load(store, 1), Some(Stored::Live(Epoch(1), record(3))));
+    assert_eq!(load(store, 1), Some(Stored::Live(Epoch(1), record(3), Vec::new())));
 }
 
 fn scan_pages_through_all_sessions(store: &impl Store) {
@@ -196,4 +268,117 @@ fn scan_pages_through_all_sessions(store: &impl Store) {
         found.extend(page.into_iter().map(|(id, _)| id.value()));
     }
     assert_eq!(found, [1, 3, 5, 7, 9]);
+}
+
+fn slots_are_kept_with_their_session(store: &impl Store) {
+    for number in [1, 2] {
+        assert_eq!(commit_one(store, number, 1, Change::Create(record(1))), Ok(()));
+    }
+    let missing = commit_one(store, 3, 1, Change::Slot(Box::new(slot(0, 1, CallRecord::Settled))));
+    assert_eq!(missing, Err(WriteError::Missing));
+    let kept: Vec<_> = call_records()
+        .into_iter()
+        .zip([0, 1, 3, 200, 254, 255])
+        .map(|(call, at)| slot(at, 5, call))
+        .collect();
+    for slot in kept.iter().rev() {
+        assert_eq!(commit_one(store, 1, 1, Change::Slot(Box::new(slot.clone()))), Ok(()));
+    }
+    assert_eq!(slots(store, 1), kept);
+    assert_eq!(slots(store, 2), []);
+    let later = slot(3, 6, CallRecord::Begun(Fingerprint(9)));
+    assert_eq!(commit_one(store, 1, 1, Change::Slot(Box::new(later.clone()))), Ok(()));
+    assert_eq!(commit_one(store, 1, 1, Change::Update(record(2))), Ok(()), "an update leaves the slots");
+    assert_eq!(slots(store, 1)[2], later);
+    let found = store.scan(None, 10).expect("the store works");
+    assert_eq!(found.len(), 2, "slots are no sessions: {found:?}");
+    assert_eq!(Some(&found[0].1), load(store, 1).as_ref());
+}
+
+fn an_ended_session_remembers_no_calls(store: &impl Store) {
+    assert_eq!(commit_one(store, 1, 1, Change::Create(record(1))), Ok(()));
+    let slot = Change::Slot(Box::new(slot(4, 1, CallRecord::Settled)));
+    assert_eq!(commit_one(store, 1, 1, slot.clone()), Ok(()));
+    let batch = [write(1, 1, Change::End(tombstone(1))), write(1, 1, slot)];
+    assert_eq!(commit(store, &batch), [Ok(()), Err(WriteError::Missing)]);
+    assert_eq!(load(store, 1), Some(Stored::Ended(Epoch(1), tombstone(1))));
+    assert_eq!(commit_one(store, 1, 1, Change::Forget), Ok(()));
+    assert_eq!(load(store, 1), None);
+    assert!(store.scan(None, 10).expect("the store works").is_empty(), "nothing is left of it");
+}
+
+//= test C-53
+fn a_claim_fences_the_epoch_before_it(store: &impl Store) {
+    assert_eq!(commit_one(store, 1, 1, Change::Claim(Epoch(2))), Err(WriteError::Missing));
+    assert_eq!(commit_one(store, 1, 1, Change::Create(record(1))), Ok(()));
+    let begun = Change::Slot(Box::new(slot(0, 1, CallRecord::Begun(Fingerprint(1)))));
+    assert_eq!(commit_one(store, 1, 1, begun.clone()), Ok(()));
+    let batch =
+        [write(1, 1, Change::Claim(Epoch(2))), write(1, 1, begun), write(1, 2, Change::Update(record(2)))];
+    let fenced = Err(WriteError::Fenced { stored: Epoch(2) });
+    assert_eq!(commit(store, &batch), [Ok(()), fenced.clone(), Ok(())]);
+    assert_eq!(commit_one(store, 1, 1, Change::Claim(Epoch(3))), fenced);
+    let kept = vec![slot(0, 1, CallRecord::Begun(Fingerprint(1)))];
+    assert_eq!(load(store, 1), Some(Stored::Live(Epoch(2), record(2), kept)), "a claim keeps what there is");
+}
+
+fn a_transaction_commits_with_its_reply(store: &impl Store) {
+    assert_eq!(get(store, "alice"), None);
+    let book = transaction(&[("alice", Version::NONE)], &[("alice", Some("10")), ("bob", Some("0"))]);
+    assert_eq!(commit_one(store, 1, 1, done(1, book.clone())), Err(WriteError::Missing));
+    assert_eq!(get(store, "alice"), None, "without its session it has no effect");
+    assert_eq!(commit_one(store, 1, 1, Change::Create(record(1))), Ok(()));
+    assert_eq!(commit_one(store, 1, 1, done(1, book)), Ok(()));
+    let alice = get(store, "alice").expect("it was written");
+    assert_eq!(alice.value, "10");
+    assert!(alice.version > Version::NONE);
+    assert_eq!(slots(store, 1), [slot(0, 1, CallRecord::Done(Fingerprint(1), reply(2)))]);
+    let remove = transaction(&[("alice", alice.version)], &[("alice", None), ("never", None)]);
+    assert_eq!(commit_one(store, 1, 1, done(2, remove)), Ok(()));
+    assert_eq!(get(store, "alice"), None);
+    assert_eq!(get(store, "bob").expect("it was left").value, "0");
+    assert_eq!(commit_one(store, 1, 1, Change::End(tombstone(1))), Ok(()));
+    assert_eq!(commit_one(store, 1, 1, Change::Forget), Ok(()));
+    assert_eq!(get(store, "bob").expect("values outlive sessions").value, "0");
+}
+
+fn a_transaction_that_read_what_has_changed_is_refused(store: &impl Store) {
+    assert_eq!(commit_one(store, 1, 1, Change::Create(record(1))), Ok(()));
+    assert_eq!(commit_one(store, 1, 1, done(1, transaction(&[], &[("k", Some("1"))]))), Ok(()));
+    let first = get(store, "k").expect("it was written").version;
+    assert_eq!(commit_one(store, 1, 1, done(2, transaction(&[("k", first)], &[("k", Some("2"))]))), Ok(()));
+    let second = get(store, "k").expect("it was written").version;
+    assert!(second > first);
+    for stale in [Version::NONE, first] {
+        let late = transaction(&[("k", stale)], &[("k", Some("3")), ("other", Some("x"))]);
+        assert_eq!(commit_one(store, 1, 1, done(3, late)), Err(WriteError::Conflict));
+    }
+    assert_eq!(get(store, "k").expect("it is left").value, "2");
+    assert_eq!(get(store, "other"), None);
+    assert_eq!(slots(store, 1)[0].sequence, Sequence(2), "a refused reply is not recorded");
+    // Removed and written again is not what it was.
+    assert_eq!(commit_one(store, 1, 1, done(3, transaction(&[], &[("k", None)]))), Ok(()));
+    assert_eq!(commit_one(store, 1, 1, done(4, transaction(&[], &[("k", Some("2"))]))), Ok(()));
+    let again = transaction(&[("k", second)], &[]);
+    assert_eq!(commit_one(store, 1, 1, done(5, again)), Err(WriteError::Conflict));
+}
+
+fn transactions_of_one_batch_see_each_other(store: &impl Store) {
+    for number in [1, 2] {
+        assert_eq!(commit_one(store, number, 1, Change::Create(record(1))), Ok(()));
+    }
+    let absent = transaction(&[("k", Version::NONE)], &[("k", Some("first"))]);
+    let batch = [write(1, 1, done(1, absent.clone())), write(2, 1, done(1, absent))];
+    assert_eq!(commit(store, &batch), [Ok(()), Err(WriteError::Conflict)]);
+    assert_eq!(get(store, "k").expect("it was written").value, "first");
+    assert_eq!(slots(store, 2), []);
+}
+
+//= test I7
+fn a_fenced_transaction_has_no_effect(store: &impl Store) {
+    assert_eq!(commit_one(store, 1, 5, Change::Create(record(1))), Ok(()));
+    let answer = commit_one(store, 1, 4, done(1, transaction(&[], &[("k", Some("1"))])));
+    assert_eq!(answer, Err(WriteError::Fenced { stored: Epoch(5) }));
+    assert_eq!(get(store, "k"), None);
+    assert_eq!(slots(store, 1), []);
 }

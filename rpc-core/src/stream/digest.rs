@@ -48,6 +48,18 @@ impl Running {
         Self { crc: 0, chain }
     }
 
+    /// As it was right after a point that stated `digest`, or as it begins. A point without BLAKE3 is the beginning of a
+    /// chain.
+    pub(super) fn from_point(kind: DigestKind, digest: Option<&Digest>) -> Self {
+        let mut running = Self::new(kind);
+        let Some(digest) = digest else { return running };
+        running.crc = digest.crc;
+        if let (Some(chain), Some(value)) = (&mut running.chain, &digest.blake3) {
+            chain.update(value);
+        }
+        running
+    }
+
     pub(super) fn update(&mut self, bytes: &[u8]) {
         self.crc = append(self.crc, bytes);
         if let Some(chain) = &mut self.chain {
@@ -107,5 +119,18 @@ mod tests {
         running.update(b"two");
         let second = running.at_point().blake3.unwrap();
         assert_eq!(second, *blake3::hash(&[&first[..], b"two"].concat()).as_bytes());
+    }
+
+    #[test]
+    fn a_point_is_all_that_it_takes_to_go_on() {
+        for kind in [DigestKind::Crc32c, DigestKind::Blake3] {
+            let mut whole = Running::new(kind);
+            whole.update(b"one");
+            let mut resumed = Running::from_point(kind, Some(&whole.at_point()));
+            whole.update(b"two");
+            resumed.update(b"two");
+            assert_eq!(resumed.at_point(), whole.at_point());
+            assert_eq!(resumed.crc(), append(0, b"onetwo"));
+        }
     }
 }

@@ -30,9 +30,10 @@ impl StreamError {
     /// The reason under which the call fails.
     pub fn reason(&self) -> Reason {
         match self {
-            Self::Violation(_) | Self::Diverged(_) | Self::Unsendable(_) => Reason::ProtocolViolated,
+            Self::Violation(_) | Self::Unsendable(_) => Reason::ProtocolViolated,
+            Self::Diverged(_) => Reason::StreamDiverged,
             Self::Cancelled => Reason::CallCancelled,
-            Self::Incomplete(_) => Reason::TransportLost,
+            Self::Incomplete(_) => Reason::StreamIncomplete,
         }
     }
 }
@@ -159,6 +160,14 @@ pub enum SyncError {
     /// The last message is not whole.
     #[error("within a message")]
     WithinMessage,
+    /// More messages were given already than the point was to follow.
+    #[error("a point after {after} messages, of which {given} were given already")]
+    Passed {
+        /// After how many it was to lie.
+        after: u64,
+        /// How many were given, those before a resumption included.
+        given: u64,
+    },
 }
 
 /// A point was not secured.

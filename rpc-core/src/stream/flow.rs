@@ -1,5 +1,6 @@
 //! One side of one streaming call, over all its attempts: what a shell holds under one lock.
 
+mod attempt;
 mod step;
 
 use std::time::Duration;
@@ -7,15 +8,16 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Config;
-use super::error::{AttemptError, Fenced, SecureError, StreamError, SyncError, Unsendable, Violation};
-use super::position::{Generation, Position, Serial};
+use super::error::{Fenced, SecureError, StreamError, SyncError, Unsendable, Violation};
+use super::position::Serial;
 use super::receiver::{Receiver, Taken};
-use super::resume::Resume;
 use super::run::Run;
+use super::secured::Resumption;
 use super::sender::{Out, Sender};
 use crate::frame::{Frame, Head};
 use crate::id::Attempt;
 use crate::time::Timestamp;
+use attempt::Current;
 
 pub use step::{Progress, Side, Step, Take};
 
@@ -25,12 +27,16 @@ pub use step::{Progress, Side, Step, Take};
 /// # How to drive it
 ///
 /// 1. [`attempt`](Self::attempt) when the call is made or arrives on a connection, again with a higher number on the
-///    next one; the older attempt is void from that moment. [`resume`](Self::resume) right after it is the value of
+///    next one; the older attempt is void from that moment. [`attempt_without_frames`](Self::attempt_without_frames) where
+///    the caller reads no control frames. [`resume`](Self::resume) right after it is the value of
 ///    `session-resume-bin` for an attempt above 0. [`detached`](Self::detached) when the connection is lost.
 /// 2. What the transport brings goes through a new [`Splitter`](super::splitter::Splitter) for each attempt, then into
 ///    [`data_in`](Self::data_in) and [`control_in`](Self::control_in); a clean end of the body into
 ///    [`transport_ended`](Self::transport_ended). Read it whether or not the application asks: it is bounded by credit,
-///    and the confirmations of the other direction come the same way.
+///    and the confirmations of the other direction come the same way. Without control frames, read it while
+///    [`reads_without_frames`](Self::reads_without_frames), with
+///    [`place_received_point`](Self::place_received_point) after its data and
+///    [`ended_without_frames`](Self::ended_without_frames) at its end.
 /// 3. The application's body is polled only while [`wants_data`](Self::wants_data), and goes into
 ///    [`app_sends`](Self::app_sends) and [`app_ended`](Self::app_ended).
 /// 4. [`take`](Self::take) each time the application asks for more, and only then: it says that what was given before is
@@ -45,6 +51,8 @@ pub struct Flow {
     keepalive: Duration,
     sender: Sender,
     receiver: Receiver,
+    /// It went on from a resumption: no attempt begins where nothing is known.
+    is_resumed: bool,
     current: Option<Current>,
     last: Option<Attempt>,
     resumes: u32,
@@ -54,24 +62,35 @@ pub struct Flow {
     failed: Option<StreamError>,
 }
 
-/// The attempt that goes on.
-#[derive(Debug)]
-struct Current {
-    attempt: Attempt,
-    received_due: bool,
-    head_due: bool,
-    cancel_due: bool,
-    spoke: Timestamp,
-}
-
 impl Flow {
     /// One side of a call that has not begun.
     pub fn new(side: Side, config: &Config) -> Self {
+        Self::begun(side, config, None)
+    }
+
+    /// One side of a call that goes on where an earlier one was interrupted, in another process perhaps: positions, serials
+    /// and digests continue. The application gives again what follows the secured point of its direction.
+    ///
+    /// Every attempt is a resumed one, the first too: it begins with RECEIVED, and [`resume`](Self::resume) says what
+    /// `session-resume-bin` has to.
+    //= D-18, S-10
+    pub fn resumed(side: Side, config: &Config, resumption: &Resumption) -> Self {
+        Self::begun(side, config, Some(resumption))
+    }
+
+    fn begun(side: Side, config: &Config, resumption: Option<&Resumption>) -> Self {
+        let requests = resumption.and_then(|from| from.requests.as_ref());
+        let responses = resumption.and_then(|from| from.responses.as_ref());
+        let (sent, received) = match side {
+            Side::Client => (requests, responses),
+            Side::Server => (responses, requests),
+        };
         Self {
             side,
             keepalive: config.keepalive,
-            sender: Sender::new(config),
-            receiver: Receiver::new(config),
+            sender: Sender::from_point(config, sent),
+            receiver: Receiver::from_point(config, received),
+            is_resumed: resumption.is_some(),
             current: None,
             last: None,
             resumes: 0,
@@ -79,93 +98,6 @@ impl Flow {
             cancelled: false,
             failed: None,
         }
-    }
-
-    /// An attempt begins on a connection; an older one that still goes on is void. `peer` is what came in
-    /// `session-resume-bin`; a client, which asks first, has none.
-    ///
-    /// # Errors
-    ///
-    /// An attempt with this or a higher number was begun before, or the peer claims to have what it cannot have. Nothing
-    /// has changed; an older attempt goes on.
-    //= S-12, S-13, S-14, S-15
-    pub fn attempt(
-        &mut self,
-        now: Timestamp,
-        attempt: Attempt,
-        peer: Option<&Resume>,
-    ) -> Result<(), AttemptError> {
-        if self.last.is_some_and(|last| attempt <= last) {
-            return Err(Fenced { attempt }.into());
-        }
-        if let Some(peer) = peer {
-            self.sender.check(&peer.received)?;
-            self.receiver.check(Some(peer.send_from))?;
-        }
-        if self.last.replace(attempt).is_some() {
-            self.resumes = self.resumes.saturating_add(1);
-        }
-        let resumed = attempt > Attempt::default();
-        self.current = Some(Current {
-            attempt,
-            received_due: resumed,
-            head_due: self.side == Side::Server && self.head.is_some(),
-            cancel_due: self.side == Side::Client && self.cancelled,
-            spoke: now,
-        });
-        let from = if resumed { peer.map(|peer| peer.send_from) } else { Some(Position::ORIGIN) };
-        let begun = self
-            .sender
-            .attempt(resumed, peer.map(|peer| &peer.received))
-            .and_then(|()| self.receiver.attempt(from).map_err(StreamError::from));
-        self.keep(begun);
-        Ok(())
-    }
-
-    /// The value of `session-resume-bin` for the current attempt. Call it right after [`attempt`](Self::attempt).
-    pub fn resume(&mut self) -> Resume {
-        Resume {
-            generation: Generation::default(),
-            send_from: self.sender.cursor(),
-            received: self.receiver.has(),
-        }
-    }
-
-    /// The connection of this attempt was lost, or its request or response ended otherwise than in order. Ignored if a
-    /// newer attempt goes on.
-    pub fn detached(&mut self, attempt: Attempt) {
-        if self.is_current(attempt).is_ok() {
-            self.current = None;
-            self.sender.detached();
-            self.receiver.detached();
-        }
-    }
-
-    /// The incoming body of this attempt ended in order. True if the direction is complete: END came. Otherwise it is as
-    /// if the connection was lost, and the stream waits to be resumed.
-    ///
-    /// # Errors
-    ///
-    /// A newer attempt goes on.
-    //= W-23
-    pub fn transport_ended(&mut self, attempt: Attempt) -> Result<bool, Fenced> {
-        self.is_current(attempt)?;
-        if self.receiver.is_complete() {
-            return Ok(true);
-        }
-        self.detached(attempt);
-        Ok(false)
-    }
-
-    /// The incoming body of a caller without control frames ended in order, which is all the END that it has.
-    ///
-    /// # Errors
-    ///
-    /// A newer attempt goes on.
-    pub fn ended_without_frames(&mut self, attempt: Attempt) -> Result<(), Fenced> {
-        self.is_current(attempt)?;
-        self.receiver.end_without_frames();
-        Ok(())
     }
 
     /// Nobody will resume the call: the session ended, or its deadline passed.
@@ -265,7 +197,8 @@ impl Flow {
         self.receiver.secure(serial, state)
     }
 
-    /// Whether the application's body is to be polled. Without a connection too: until the window is full.
+    /// Whether the application's body is to be polled. Without a connection too: until the window is full. Then what the
+    /// peer says opens it, in [`control_in`](Self::control_in) or with an [`attempt`](Self::attempt), and nothing else.
     pub fn wants_data(&self) -> bool {
         self.failed.is_none() && self.sender.has_room()
     }
@@ -285,6 +218,16 @@ impl Flow {
     /// See [`Sender::sync`].
     pub fn app_syncs(&mut self, state: Bytes) -> Result<(), SyncError> {
         self.sender.sync(state)
+    }
+
+    /// The application asks for a sync point right after that many messages of the direction that this side sends, those
+    /// before a [resumption](Self::resumed) included, and whether or not it has given them yet.
+    ///
+    /// # Errors
+    ///
+    /// See [`Sender::sync_at`].
+    pub fn app_syncs_at(&mut self, messages: u64, state: Bytes) -> Result<(), SyncError> {
+        self.sender.sync_at(messages, state)
     }
 
     /// The application's body ended in order.
@@ -377,11 +320,23 @@ impl Flow {
     pub fn progress(&self) -> Progress {
         Progress {
             sent: self.sender.sent(),
+            sent_received: self.sender.received(),
             sent_secured: self.sender.secured(),
+            sent_again: self.sender.sent_again(),
             received: self.receiver.received(),
             delivered: self.receiver.delivered(),
             received_secured: self.receiver.secured(),
             resumes: self.resumes,
+        }
+    }
+
+    /// From where the call can go on when nothing else is left of it, with the states of both applications.
+    //= S-10
+    pub fn resumption(&self) -> Resumption {
+        let (sent, received) = (self.sender.resumption(), self.receiver.resumption());
+        match self.side {
+            Side::Client => Resumption { requests: sent, responses: received },
+            Side::Server => Resumption { requests: received, responses: sent },
         }
     }
 

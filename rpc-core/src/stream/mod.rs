@@ -16,9 +16,12 @@
 //! - A lost connection ends an *attempt*, not the call. In the next one each side says what it has
 //!   ([`Received`](crate::frame::Received)), the other goes on from there, and what arrives twice is dropped, whole
 //!   messages at a time.
+//! - When both processes die, another call can go on from the last secured points and what the applications left there: a
+//!   [`Resumption`](secured::Resumption).
 //! - Digests are compared wherever two attempts are joined and at each sync point. See [`Verify`] for what that means
 //!   for the messages between two points.
 
+mod cadence;
 pub mod digest;
 pub mod error;
 pub mod flow;
@@ -43,7 +46,12 @@ use crate::policy::{Checkpoint, Secure};
 use crate::stream::digest::DigestKind;
 use crate::stream::position::Position;
 
-/// How one call streams. Both sides have negotiated the windows and the digest; the rest is each side's own.
+/// What a sender may send in a direction before the receiver's first CREDIT or RECEIVED, where its own window is not
+/// smaller: a constant of the protocol, so that neither side has to know the other's window.
+const CREDIT_AT_FIRST: Position = Position { messages: 1_024, bytes: 64 << 10 };
+
+/// How one call streams. Both sides have negotiated the digest; the rest is each side's own. Windows below 64 KiB or
+/// 1,024 messages have to be the same at both sides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
@@ -66,6 +74,8 @@ pub struct Config {
     pub verify: Verify,
     /// After how long a silence a side says that it is there. Default 20 s: nginx ends what is silent for 60 s.
     pub keepalive: Duration,
+    /// The protocol's [`CREDIT_AT_FIRST`]; tests of small windows that differ have a smaller one.
+    credit_at_first: Position,
 }
 
 impl Default for Config {
@@ -79,6 +89,7 @@ impl Default for Config {
             digest: DigestKind::Crc32c,
             verify: Verify::AtOnce,
             keepalive: Duration::from_secs(20),
+            credit_at_first: CREDIT_AT_FIRST,
         }
     }
 }
@@ -87,6 +98,13 @@ impl Config {
     /// The window as a distance.
     fn window(&self) -> Position {
         Position { messages: self.window_messages, bytes: self.window_bytes }
+    }
+
+    /// The credit that a direction begins with.
+    //= S-26
+    fn credit_at_first(&self) -> Position {
+        let Position { messages, bytes } = self.credit_at_first;
+        Position { messages: messages.min(self.window_messages), bytes: bytes.min(self.window_bytes) }
     }
 }
 

@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 
 use crate::frame::SyncPoint;
 use crate::stream::position::{Position, Serial};
+use crate::stream::secured::Secured;
 
-/// Most points of one direction that are not confirmed. At the bound no further one is placed: the sender waits.
+/// Most points of one direction that are not confirmed, the one before END included, for which a place is always left. At
+/// the bound no further one is placed: the sender waits.
 pub const POINTS_UNCONFIRMED_MAX: usize = 1_024;
 /// Most bytes of state that the unconfirmed points of one direction carry together.
 pub const STATE_BYTES_UNCONFIRMED_MAX: usize = 1 << 20;
@@ -23,8 +25,15 @@ pub(super) struct Serials {
 
 impl Serials {
     /// As an activity starts: all three are 1.
+    //= D-18
     pub(super) const START: Self =
         Self { next: Serial::FIRST, unconfirmed: Serial::FIRST, restart: Serial::FIRST };
+
+    /// As it is resumed at a secured point.
+    //= D-18
+    fn resumed(at: Serial) -> Self {
+        Self { next: at.next(), unconfirmed: at.next(), restart: Serial::FIRST }
+    }
 
     /// A minor point takes V(M) and raises it.
     //= S-4
@@ -61,34 +70,41 @@ pub(super) struct Points {
     serials: Serials,
     waiting: VecDeque<SyncPoint>,
     state_bytes: usize,
-    /// Where the last point lies, confirmed or not.
-    last: Position,
-    /// Where the last confirmed point lies: everything before it is secured.
-    secured: Position,
+    /// The last confirmed point: everything before it is secured.
+    confirmed: Option<SyncPoint>,
 }
 
 impl Points {
-    pub(super) fn new() -> Self {
+    /// Of a direction that goes on from `secured`, or from its beginning.
+    pub(super) fn new(secured: Option<&Secured>) -> Self {
         Self {
-            serials: Serials::START,
+            serials: secured.map_or(Serials::START, |point| Serials::resumed(point.serial)),
             waiting: VecDeque::new(),
             state_bytes: 0,
-            last: Position::ORIGIN,
-            secured: Position::ORIGIN,
+            confirmed: secured.map(Secured::point),
         }
     }
 
     /// Whether one more with this much state may wait for its confirmation.
     //= S-33
     pub(super) fn has_room(&self, state_bytes: usize) -> bool {
-        self.waiting.len() < POINTS_UNCONFIRMED_MAX
+        self.waiting.len() + 1 < POINTS_UNCONFIRMED_MAX
             && self.state_bytes + state_bytes <= STATE_BYTES_UNCONFIRMED_MAX
+    }
+
+    /// Whether the one before END may wait for its confirmation.
+    pub(super) fn has_room_for_last(&self) -> bool {
+        self.waiting.len() < POINTS_UNCONFIRMED_MAX
+    }
+
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
     }
 
     /// Places a point; its serial is set here.
     pub(super) fn place(&mut self, mut point: SyncPoint) {
         point.serial = self.serials.place();
-        self.last = point.position;
         self.state_bytes += point.state.len();
         self.waiting.push_back(point);
     }
@@ -101,9 +117,9 @@ impl Points {
         while self.waiting.front().is_some_and(|point| point.serial <= serial) {
             let Some(point) = self.waiting.pop_front() else { break };
             self.state_bytes -= point.state.len();
-            self.secured = point.position;
+            self.confirmed = Some(point);
         }
-        Ok(Some(self.secured))
+        Ok(Some(self.secured()))
     }
 
     /// The point with that serial, if it waits.
@@ -122,12 +138,12 @@ impl Points {
         self.serials
     }
 
-    pub(super) fn last(&self) -> Position {
-        self.last
+    pub(super) fn secured(&self) -> Position {
+        self.confirmed.as_ref().map_or(Position::ORIGIN, |point| point.position)
     }
 
-    pub(super) fn secured(&self) -> Position {
-        self.secured
+    pub(super) fn confirmed(&self) -> Option<&SyncPoint> {
+        self.confirmed.as_ref()
     }
 }
 
@@ -180,9 +196,23 @@ mod tests {
         );
     }
 
+    //= test D-18
+    #[test]
+    fn a_resumed_direction_goes_on_after_its_point() {
+        let secured = Secured::new(&SyncPoint { serial: Serial(7), ..point(70) }, Bytes::new());
+        let mut points = Points::new(Some(&secured));
+        let Serials { next, unconfirmed, restart } = points.serials();
+        assert_eq!((next, unconfirmed, restart), (Serial(8), Serial(8), Serial(1)));
+        assert_eq!(points.secured().bytes, 70);
+        assert_eq!(points.confirm(Serial(7)).unwrap(), None, "it was confirmed before");
+        points.place(point(80));
+        assert_eq!(points.waiting(Serial(8)).unwrap().position.bytes, 80);
+        assert_eq!(points.confirmed(), Some(&secured.point()));
+    }
+
     #[test]
     fn a_confirmation_is_cumulative_and_forgets() {
-        let mut points = Points::new();
+        let mut points = Points::new(None);
         [10, 20, 20, 30].into_iter().for_each(|bytes| points.place(point(bytes)));
         assert_eq!(points.first_from(Position { messages: 20, bytes: 20 }), Serial(2));
         assert_eq!(points.first_from(Position { messages: 31, bytes: 31 }), Serial(5));
@@ -191,18 +221,21 @@ mod tests {
         assert_eq!(points.confirm(Serial(3)).unwrap(), None);
         assert_eq!(points.waiting(Serial(3)), None);
         assert_eq!(points.waiting(Serial(4)).unwrap().position.bytes, 30);
-        assert_eq!((points.secured().bytes, points.last().bytes), (20, 30));
+        assert_eq!(points.secured().bytes, 20);
     }
 
     //= test S-33
     #[test]
     fn points_and_their_state_are_bounded() {
-        let mut points = Points::new();
-        for _ in 0..POINTS_UNCONFIRMED_MAX {
+        let mut points = Points::new(None);
+        for _ in 1..POINTS_UNCONFIRMED_MAX {
             assert!(points.has_room(0));
             points.place(point(1));
         }
-        assert!(!points.has_room(0));
-        assert!(!Points::new().has_room(STATE_BYTES_UNCONFIRMED_MAX + 1));
+        assert!(!points.has_room(0) && points.has_room_for_last());
+        points.place(point(1));
+        assert!(!points.has_room_for_last());
+        assert_eq!(points.len(), POINTS_UNCONFIRMED_MAX);
+        assert!(!Points::new(None).has_room(STATE_BYTES_UNCONFIRMED_MAX + 1));
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::run::PREFIX_BYTES;
+
 /// A place between two messages of one direction, counted from its beginning over all attempts.
 ///
 /// Both counts are of whole messages as gRPC frames them, that is with the five bytes before each; control frames do not
@@ -37,6 +39,14 @@ impl Position {
     #[must_use]
     pub fn furthest(self, other: Self) -> Self {
         Self { messages: self.messages.max(other.messages), bytes: self.bytes.max(other.bytes) }
+    }
+
+    /// Whether a stream can have messages that end here and at `other`.
+    pub(super) fn agrees_with(self, other: Self) -> bool {
+        let (first, last) = if self.messages < other.messages { (self, other) } else { (other, self) };
+        let between = last.since(first);
+        let least = between.messages.saturating_mul(PREFIX_BYTES as u64);
+        first.bytes.saturating_add(least) <= last.bytes && (between.messages > 0 || between.bytes == 0)
     }
 
     /// Whether neither count is beyond that of `limit`.
@@ -94,6 +104,23 @@ mod tests {
         assert!(limit.within(limit));
         assert!(!Position { messages: 11, bytes: 50 }.within(limit));
         assert!(!Position { messages: 1, bytes: 101 }.within(limit));
+    }
+
+    #[test]
+    fn two_places_of_a_stream_are_in_order_and_far_enough_apart() {
+        let place = |messages, bytes| Position { messages, bytes };
+        for (one, other, agree) in [
+            (place(3, 30), place(3, 30), true),
+            (place(3, 30), place(3, 31), false),
+            (place(3, 30), place(4, 35), true),
+            (place(3, 30), place(4, 34), false),
+            (place(3, 30), place(4, 29), false),
+            (Position::ORIGIN, place(2, 10), true),
+            (Position::ORIGIN, place(0, 1), false),
+        ] {
+            assert_eq!(one.agrees_with(other), agree, "{one} {other}");
+            assert_eq!(other.agrees_with(one), agree, "{other} {one}");
+        }
     }
 
     #[test]

@@ -1,16 +1,19 @@
 //! One direction at the side that receives it.
 
 mod arrival;
+mod frameless;
 mod securing;
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::cadence::Cadence;
 use super::digest::Running;
 use super::error::{SecureError, StreamError, Violation};
 use super::position::{Generation, Position, Serial};
 use super::run::Run;
+use super::secured::Secured;
 use super::{Config, POINTS_UNCONFIRMED_MAX, STATE_BYTES_UNCONFIRMED_MAX, Verify};
 use crate::frame::{At, Credit, Frame, Received, STATE_BYTES_MAX, SyncPoint};
 use arrival::{Arrival, Part};
@@ -37,6 +40,7 @@ pub enum Taken {
 pub struct Receiver {
     window: Position,
     verify: Verify,
+    cadence: Cadence,
     digest: Running,
     received: Position,
     /// What a digest has vouched for.
@@ -67,20 +71,29 @@ enum Queued {
 impl Receiver {
     /// A direction from which nothing came yet.
     pub fn new(config: &Config) -> Self {
+        Self::from_point(config, None)
+    }
+
+    /// A direction of which nothing is left but its last secured point, `None`: nothing was secured.
+    //= D-18
+    pub fn from_point(config: &Config, secured: Option<&Secured>) -> Self {
+        let start = secured.map_or(Position::ORIGIN, |point| point.position);
+        let credit = config.credit_at_first();
         Self {
             window: config.window(),
             verify: config.verify,
-            digest: Running::new(config.digest),
-            received: Position::ORIGIN,
-            verified: Position::ORIGIN,
-            delivered: Position::ORIGIN,
-            taken: Position::ORIGIN,
+            cadence: Cadence::new(config, start),
+            digest: Running::from_point(config.digest, secured.map(|point| &point.digest)),
+            received: start,
+            verified: start,
+            delivered: start,
+            taken: start,
             queue: VecDeque::new(),
-            securing: Securing::new(config.secure),
-            next_serial: Serial::FIRST,
+            securing: Securing::new(config.secure, secured),
+            next_serial: secured.map_or(Serial::FIRST, |point| point.serial.next()),
             ended: None,
-            granted: config.window(),
-            told: Position::ORIGIN,
+            granted: start.plus(credit.messages, credit.bytes),
+            told: start,
             credit_due: false,
             unwanted: false,
             arrival: None,
@@ -94,8 +107,7 @@ impl Receiver {
     /// See [`check`](Self::check).
     pub fn attempt(&mut self, from: Option<Position>) -> Result<(), Violation> {
         self.check(from)?;
-        // Where a place is given without its CRC, only what begins exactly at the end can be compared: AT does better.
-        self.arrival = Some(Arrival::new(from));
+        self.arrival = Some(Arrival::new(from.map(|from| (from, self.crc_at(from)))));
         self.securing.repeat();
         self.credit_due = true;
         Ok(())
@@ -156,7 +168,7 @@ impl Receiver {
     ///
     /// They leave a gap, are more than the credit allows, or come after the end; or what was sent again differs from what
     /// arrived before. Nothing of them is delivered.
-    //= S-18, S-19
+    //= S-18, S-19, S-26, I9
     pub fn messages(&mut self, run: Run) -> Result<(), StreamError> {
         let Some(arrival) = &mut self.arrival else { return Ok(()) };
         let Part::New(run) = arrival.run(run, self.received, self.digest.crc())? else { return Ok(()) };
@@ -164,9 +176,10 @@ impl Receiver {
         if let Some(end) = self.ended {
             return Err(Violation::AfterEnd { end }.into());
         }
-        // A message longer than the window is in order when it has the whole window before it.
-        let alone = run.messages() == 1 && self.received.plus(1, self.window.bytes).within(self.granted);
-        if !end.within(self.granted) && !alone {
+        // A message longer than the credit is in order when everything before it is secured. The sender, which learns
+        // that later than it is so here, begins it only then.
+        let alone = run.messages() == 1 && self.securing.secured() == self.received;
+        if !end.within(self.granted) && !alone && arrival.keeps_to_credit() {
             return Err(Violation::OverCredit { end, limit: self.granted }.into());
         }
         run.parts().iter().for_each(|part| self.digest.update(part));
@@ -205,11 +218,7 @@ impl Receiver {
         if self.digest.at_point() != point.digest {
             return Err(StreamError::Diverged(is));
         }
-        self.next_serial = point.serial.next();
-        self.verified = is;
-        self.securing.arrived(point.clone());
-        self.queue.push_back(Queued::Point(point));
-        self.drop_unwanted();
+        self.arrived(point);
         Ok(())
     }
 
@@ -229,14 +238,8 @@ impl Receiver {
         Ok(())
     }
 
-    /// The body of a caller without control frames ended in order: that is its END.
-    pub fn end_without_frames(&mut self) {
-        self.ended = Some(self.received);
-        self.verified = self.received;
-    }
-
     /// The application asks for more: everything it was given before is taken.
-    //= S-3
+    //= S-3, I10
     pub fn take(&mut self) -> Taken {
         self.taken = self.delivered;
         while let Some(next) = self.queue.pop_front() {
@@ -298,7 +301,7 @@ impl Receiver {
         let much = more.bytes.saturating_mul(4) >= self.window.bytes
             || more.messages.saturating_mul(4) >= self.window.messages;
         let asked = std::mem::take(&mut self.credit_due);
-        let news = more.bytes > 0 || self.told < self.received;
+        let news = more != Position::ORIGIN || self.told < self.received;
         let due = much || asked && news;
         if !due {
             return None;
@@ -338,6 +341,12 @@ impl Receiver {
         self.securing.secured_point()
     }
 
+    /// From where this direction can go on when nothing else is left of it: the last secured point, with both states.
+    //= S-10
+    pub fn resumption(&self) -> Option<Secured> {
+        self.securing.resumption()
+    }
+
     /// Bytes that wait for the application or are in its hands.
     pub fn kept_bytes(&self) -> u64 {
         self.received.since(self.taken).bytes
@@ -345,6 +354,27 @@ impl Receiver {
 
     fn limit(&self) -> Position {
         self.taken.plus(self.window.messages, self.window.bytes)
+    }
+
+    /// The next point is here, and its digest right.
+    fn arrived(&mut self, point: SyncPoint) {
+        self.next_serial = point.serial.next();
+        self.verified = point.position;
+        self.cadence.placed(point.position);
+        self.securing.arrived(point.clone());
+        self.queue.push_back(Queued::Point(point));
+        self.drop_unwanted();
+    }
+
+    /// CRC of everything before a place, where it is known: at the end and at the points that are remembered.
+    fn crc_at(&self, place: Position) -> Option<u32> {
+        if place == self.received {
+            return Some(self.digest.crc());
+        }
+        if place == Position::ORIGIN {
+            return Some(0);
+        }
+        self.securing.points().find(|point| point.position == place).map(|point| point.digest.crc)
     }
 
     fn drop_unwanted(&mut self) {

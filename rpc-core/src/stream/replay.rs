@@ -25,6 +25,8 @@ struct Chunk {
     ends_batch: bool,
     /// CRC32C of everything before it; meaningless until it was sent once.
     crc_before: u32,
+    /// As how many chunks it is counted: as many as it was joined from.
+    parts: u64,
 }
 
 /// What is taken to be sent.
@@ -53,21 +55,33 @@ pub(super) struct Replay {
     cursor: Position,
     /// Where the first chunk begins that was never sent.
     sent: Position,
+    /// Sum over all chunks.
+    parts: u64,
 }
 
 impl Replay {
-    pub(super) fn push(&mut self, bytes: Bytes, messages: u64, ends_batch: bool) {
-        self.end = self.end.plus(messages, bytes.len() as u64);
-        self.chunks.push_back(Chunk { bytes, messages, ends_batch, crc_before: 0 });
+    /// With nothing before `base` to be kept.
+    pub(super) fn starting_at(base: Position) -> Self {
+        Self { base, end: base, cursor: base, sent: base, ..Self::default() }
     }
 
-    /// Takes what comes next, as much of it as stays within `room` and ends at `stop` or before; `None` if that is
-    /// nothing. The cursor moves behind it. `crc` is of everything before the cursor if it is sent for the first time.
+    pub(super) fn push(&mut self, bytes: Bytes, messages: u64, ends_batch: bool) {
+        self.end = self.end.plus(messages, bytes.len() as u64);
+        self.parts += 1;
+        self.chunks.push_back(Chunk { bytes, messages, ends_batch, crc_before: 0, parts: 1 });
+    }
+
+    /// Takes what comes next, as much of it as stays within `room` and ends after `stop` messages or before; `None` if
+    /// that is nothing. The cursor moves behind it. `crc` is of everything before the cursor if it is sent for the first
+    /// time.
     ///
     /// With `alone`, one message is taken even if it does not stay within `room`.
-    pub(super) fn take(&mut self, room: Position, stop: Position, alone: bool, crc: u32) -> Option<Taken> {
+    pub(super) fn take(&mut self, room: Position, stop: u64, alone: bool, crc: u32) -> Option<Taken> {
         let first_time = self.cursor == self.sent;
-        self.join(room, if first_time { stop } else { stop.min(self.sent) });
+        let stop = if first_time { stop } else { stop.min(self.sent.messages) };
+        let messages = room.messages.min(stop.saturating_sub(self.cursor.messages));
+        let room = Position { messages, ..room };
+        self.join(room);
         let chunk = self.chunks.get(self.next)?;
         let mut fit = Position { messages: chunk.messages, bytes: chunk.bytes.len() as u64 };
         if !fit.within(room) {
@@ -125,6 +139,7 @@ impl Replay {
                 break;
             }
             self.base = end;
+            self.parts -= chunk.parts;
             self.chunks.pop_front();
             self.next = self.next.saturating_sub(1);
         }
@@ -136,9 +151,10 @@ impl Replay {
         jumped
     }
 
-    /// Bytes from the last secured message on, and what it costs to keep them.
+    /// Bytes from the last secured message on, and what it costs to keep them, or did before they were joined: only
+    /// [`free`](Self::free) lowers it, so that a sender without room has none until its peer answers.
     pub(super) fn cost(&self) -> u64 {
-        self.end.since(self.base).bytes + self.chunks.len() as u64 * CHUNK_OVERHEAD_BYTES
+        self.end.since(self.base).bytes + self.parts * CHUNK_OVERHEAD_BYTES
     }
 
     pub(super) fn base(&self) -> Position {
@@ -190,16 +206,11 @@ impl Replay {
 
     /// Copies small chunks after the cursor into one, so that they share a DATA frame: h2 counts frames below 256 bytes
     /// that nobody reads, and closes the connection over a few thousand of them.
-    fn join(&mut self, room: Position, stop: Position) {
+    fn join(&mut self, room: Position) {
         let (mut count, mut total) = (0, Position::ORIGIN);
         for chunk in self.chunks.range(self.next.min(self.chunks.len())..) {
             let longer = total.plus(chunk.messages, chunk.bytes.len() as u64);
-            let end = self.cursor.plus(longer.messages, longer.bytes);
-            if chunk.bytes.len() >= JOIN_BELOW
-                || longer.bytes > JOIN_BYTES as u64
-                || !longer.within(room)
-                || end > stop
-            {
+            if chunk.bytes.len() >= JOIN_BELOW || longer.bytes > JOIN_BYTES as u64 || !longer.within(room) {
                 break;
             }
             (count, total) = (count + 1, longer);
@@ -211,16 +222,18 @@ impl Replay {
         let mut parts = self.chunks.drain(self.next..self.next + count);
         let Some(first) = parts.next() else { return };
         joined.extend_from_slice(&first.bytes);
-        let mut ends_batch = first.ends_batch;
+        let (mut ends_batch, mut count) = (first.ends_batch, first.parts);
         for part in parts {
             joined.extend_from_slice(&part.bytes);
             ends_batch = part.ends_batch;
+            count += part.parts;
         }
         let chunk = Chunk {
             bytes: joined.freeze(),
             messages: total.messages,
             ends_batch,
             crc_before: first.crc_before,
+            parts: count,
         };
         self.chunks.insert(self.next, chunk);
     }
@@ -232,7 +245,8 @@ impl Replay {
         let bytes = chunk.bytes.split_to(at.min(chunk.bytes.len()));
         chunk.messages -= front.messages;
         chunk.crc_before = append(crc_before, &bytes);
-        let first = Chunk { bytes, messages: front.messages, ends_batch: false, crc_before };
+        let first = Chunk { bytes, messages: front.messages, ends_batch: false, crc_before, parts: 1 };
+        self.parts += 1;
         self.chunks.insert(self.next, first);
     }
 }
@@ -260,7 +274,7 @@ mod tests {
 
     fn send_all(replay: &mut Replay) -> u32 {
         let mut crc = 0;
-        while let Some(taken) = replay.take(ANY, ANY, false, crc) {
+        while let Some(taken) = replay.take(ANY, u64::MAX, false, crc) {
             crc = append(crc, &taken.bytes);
         }
         crc
@@ -295,29 +309,38 @@ mod tests {
         assert!(replay.free(at(2, 10_000)));
         assert_eq!((replay.base(), replay.cursor()), (at(2, 10_000), at(2, 10_000)));
         assert_eq!(replay.seek(at(1, 5_000), sent), Err(NotABoundary), "no longer kept");
-        assert_eq!(replay.take(ANY, ANY, false, 0).unwrap().bytes, messages(&[(4_995, 2), (4_995, 12)]));
+        assert_eq!(replay.take(ANY, u64::MAX, false, 0).unwrap().bytes, messages(&[(4_995, 2), (4_995, 12)]));
     }
 
     #[test]
     fn what_does_not_fit_is_split_between_messages() {
         let mut replay = filled();
-        assert_eq!(replay.take(at(9, 4_999), ANY, false, 0), None);
-        let one = replay.take(at(9, 9_999), ANY, false, 0).unwrap();
+        assert_eq!(replay.take(at(9, 4_999), u64::MAX, false, 0), None);
+        let one = replay.take(at(9, 9_999), u64::MAX, false, 0).unwrap();
         assert_eq!((one.messages, one.ends_batch), (1, false));
-        let alone = replay.take(at(9, 4_999), ANY, true, 0).unwrap();
+        let alone = replay.take(at(9, 4_999), u64::MAX, true, 0).unwrap();
         assert_eq!((alone.messages, alone.ends_batch), (1, true));
     }
 
     #[test]
     fn small_chunks_are_joined_up_to_a_stop_and_never_over_what_was_sent() {
         let mut replay = Replay::default();
+        (0..5).for_each(|byte| replay.push(messages(&[(5, byte), (5, byte)]), 2, true));
+        assert_eq!(replay.take(ANY, 3, false, 0).unwrap().messages, 2);
+        assert_eq!(replay.take(ANY, 3, false, 0).unwrap().messages, 1, "the stop lies within a chunk");
+        assert_eq!(replay.take(ANY, 3, false, 0), None);
+        let mut replay = Replay::default();
         (0..10).for_each(|byte| replay.push(messages(&[(5, byte)]), 1, true));
-        assert_eq!(replay.take(ANY, at(4, 40), false, 0).unwrap().messages, 4);
+        let cost = replay.cost();
+        assert_eq!(replay.take(ANY, 4, false, 0).unwrap().messages, 4);
+        assert_eq!(replay.cost(), cost, "what was joined still counts as it was given");
         replay.push(messages(&[(5, 10)]), 1, false);
         replay.seek(at(2, 20), 0).unwrap();
-        assert_eq!(replay.take(ANY, ANY, false, 0).unwrap().messages, 2, "sent before");
-        let rest = replay.take(ANY, ANY, false, 0).unwrap();
+        assert_eq!(replay.take(ANY, u64::MAX, false, 0).unwrap().messages, 2, "sent before");
+        let rest = replay.take(ANY, u64::MAX, false, 0).unwrap();
         assert_eq!((rest.messages, rest.ends_batch), (7, false));
         assert_eq!(replay.chunks.len(), 3);
+        replay.free(replay.sent());
+        assert_eq!((replay.cost(), replay.parts), (0, 0));
     }
 }

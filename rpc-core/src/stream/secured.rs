@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::digest::Digest;
 use super::position::{Position, Serial};
+use crate::frame::SyncPoint;
 
 /// The last secured point of one direction, with what both applications left there. `Debug` shows no state.
 #[derive(Clone, PartialEq, Eq)]
@@ -20,6 +21,19 @@ pub struct Secured {
     pub sender_state: Bytes,
     /// What the receiving application left when it secured the point.
     pub receiver_state: Bytes,
+}
+
+impl Secured {
+    pub(super) fn new(point: &SyncPoint, receiver_state: Bytes) -> Self {
+        let SyncPoint { serial, position, digest, ref state } = *point;
+        Self { serial, position, digest, sender_state: state.clone(), receiver_state }
+    }
+
+    /// The point as it was placed.
+    pub(super) fn point(&self) -> SyncPoint {
+        let Self { serial, position, digest, ref sender_state, .. } = *self;
+        SyncPoint { serial, position, digest, state: sender_state.clone() }
+    }
 }
 
 impl fmt::Debug for Secured {

@@ -1,22 +1,24 @@
 //! One direction at the side that sends it.
 
+mod asked;
 mod line;
 mod out;
-
-use std::collections::VecDeque;
+mod placing;
 
 use bytes::Bytes;
 
+use super::Config;
+use super::cadence::Cadence;
 use super::digest::Running;
-use super::error::{StreamError, SyncError, Unsendable, Violation};
+use super::error::{StreamError, Unsendable, Violation};
 use super::points::{NotPlaced, Points};
 use super::position::{Generation, Position, Serial};
 use super::replay::Replay;
+use super::secured::Secured;
 use super::splitter::{Piece, Splitter};
-use super::{Config, POINTS_UNCONFIRMED_MAX};
-use crate::frame::{At, Credit, Frame, Received, STATE_BYTES_MAX, SyncAck, SyncPoint};
-use crate::policy::Checkpoint;
+use crate::frame::{At, Credit, Frame, Received, SyncAck, SyncPoint};
 use crate::time::Timestamp;
+use asked::Asked;
 use line::{Line, Tentative};
 pub use out::Out;
 
@@ -27,23 +29,23 @@ pub use out::Out;
 #[derive(Debug)]
 pub struct Sender {
     window: Position,
-    checkpoint: Option<Checkpoint>,
+    cadence: Cadence,
     splitter: Splitter,
     replay: Replay,
     /// Of everything that was sent at least once.
     digest: Running,
     points: Points,
-    /// Points that the application asked for and that are not placed yet: where, and with which state.
-    asked: VecDeque<(Position, Bytes)>,
+    asked: Asked,
     ended: bool,
     /// How far the peer lets us go.
     limit: Position,
     /// The most that the peer said it has.
     peer_received: Position,
-    /// When the first message after the last point was sent.
-    unpointed_since: Option<Timestamp>,
+    /// Bytes that were sent when they had been sent before.
+    sent_again: u64,
     batch_ended: bool,
-    confirmed: Option<SyncAck>,
+    /// The last point that the peer confirmed with its state.
+    confirmed: Option<(SyncPoint, SyncAck)>,
     tentative: Tentative,
     line: Option<Line>,
 }
@@ -51,20 +53,30 @@ pub struct Sender {
 impl Sender {
     /// A direction in which nothing was sent yet.
     pub fn new(config: &Config) -> Self {
+        Self::from_point(config, None)
+    }
+
+    /// A direction of which nothing is left but its last secured point, `None`: nothing was secured. The application gives
+    /// again what follows it.
+    //= D-18
+    pub fn from_point(config: &Config, secured: Option<&Secured>) -> Self {
+        let start = secured.map_or(Position::ORIGIN, |point| point.position);
+        let credit = config.credit_at_first();
+        let ack = |point: &Secured| SyncAck { serial: point.serial, state: point.receiver_state.clone() };
         Self {
             window: config.window(),
-            checkpoint: config.checkpoint,
+            cadence: Cadence::new(config, start),
             splitter: Splitter::new(config.message_bytes_max),
-            replay: Replay::default(),
-            digest: Running::new(config.digest),
-            points: Points::new(),
-            asked: VecDeque::new(),
+            replay: Replay::starting_at(start),
+            digest: Running::from_point(config.digest, secured.map(|point| &point.digest)),
+            points: Points::new(secured),
+            asked: Asked::default(),
             ended: false,
-            limit: config.window(),
-            peer_received: Position::ORIGIN,
-            unpointed_since: None,
+            limit: start.plus(credit.messages, credit.bytes),
+            peer_received: start,
+            sent_again: 0,
             batch_ended: false,
-            confirmed: None,
+            confirmed: secured.map(|point| (point.point(), ack(point))),
             tentative: Tentative::new(),
             line: None,
         }
@@ -72,10 +84,14 @@ impl Sender {
 
     /// Whether the application may give more: what is kept costs less than the window.
     ///
-    /// The one [`push`](Self::push) that follows may go beyond it, by one batch.
+    /// The one [`push`](Self::push) that follows may go beyond it, by one batch. Once it is false, only what the peer says
+    /// makes it true again: [`step`](Self::step) does not.
     //= S-11
     pub fn has_room(&self) -> bool {
-        !self.ended && self.replay.cost() < self.window.bytes && self.asked.len() < POINTS_UNCONFIRMED_MAX
+        // A point that lies ahead needs what is to come.
+        let has_room_for_points =
+            self.has_room_for_points() || self.asked.is_ahead(self.replay.end().messages);
+        !self.ended && self.replay.cost() < self.window.bytes && has_room_for_points
     }
 
     /// Takes the next bytes of the application's body, cut anywhere. Their end is the end of a batch.
@@ -83,6 +99,7 @@ impl Sender {
     /// # Errors
     ///
     /// They cannot be sent; the stream is over.
+    //= S-1
     pub fn push(&mut self, bytes: Bytes) -> Result<(), Unsendable> {
         if self.ended {
             return Err(Unsendable::AfterEnd);
@@ -103,31 +120,7 @@ impl Sender {
         Ok(())
     }
 
-    /// The application asks for a point after everything it has given, and leaves `state` with it.
-    ///
-    /// # Errors
-    ///
-    /// The point is not placed; the stream is as it was.
-    //= S-9, S-10
-    pub fn sync(&mut self, state: Bytes) -> Result<(), SyncError> {
-        if self.ended {
-            return Err(SyncError::AfterEnd);
-        }
-        if !self.splitter.is_whole() {
-            return Err(SyncError::WithinMessage);
-        }
-        if state.len() > STATE_BYTES_MAX {
-            return Err(SyncError::StateTooLong(state.len()));
-        }
-        let asked: usize = self.asked.iter().map(|(_, state)| state.len()).sum();
-        if self.asked.len() >= POINTS_UNCONFIRMED_MAX || !self.points.has_room(asked + state.len()) {
-            return Err(SyncError::TooManyPoints);
-        }
-        self.asked.push_back((self.replay.end(), state));
-        Ok(())
-    }
-
-    /// The application has given everything.
+    /// The application has given everything. Points that it asked for after more messages than that are forgotten.
     ///
     /// # Errors
     ///
@@ -137,6 +130,7 @@ impl Sender {
             return Err(Unsendable::HalfMessage);
         }
         self.ended = true;
+        self.asked.end_at(self.replay.end().messages);
         Ok(())
     }
 
@@ -234,12 +228,13 @@ impl Sender {
     /// # Errors
     ///
     /// There is no such point.
-    //= S-2, S-5, S-12
+    //= S-2, S-5, S-12, I11
     pub fn ack(&mut self, ack: SyncAck) -> Result<(), Violation> {
         self.confirm(ack.serial)?;
         // A resume repeats the last confirmation, since RECEIVED brings the serial without the state.
-        if self.confirmed.as_ref().is_none_or(|last| last.serial <= ack.serial) && ack.serial > Serial::NONE {
-            self.confirmed = Some(ack);
+        let last = self.points.confirmed().filter(|point| point.serial == ack.serial);
+        if let Some(point) = last {
+            self.confirmed = Some((point.clone(), ack));
         }
         Ok(())
     }
@@ -274,12 +269,22 @@ impl Sender {
     /// When [`step`](Self::step) has something to do without another input: a point whose time has come.
     pub fn wake(&self) -> Option<Timestamp> {
         self.line.as_ref()?;
-        Some(self.unpointed_since? + self.checkpoint?.every?)
+        self.cadence.wake()
     }
 
     /// End of what was sent at least once.
     pub fn sent(&self) -> Position {
         self.replay.sent()
+    }
+
+    /// End of what the peer said that it has.
+    pub fn received(&self) -> Position {
+        self.peer_received.max(self.points.secured())
+    }
+
+    /// Bytes that were sent when they had been sent before, in all attempts so far.
+    pub fn sent_again(&self) -> u64 {
+        self.sent_again
     }
 
     /// End of what the peer has secured.
@@ -289,7 +294,17 @@ impl Sender {
 
     /// What the peer's application left when it last secured a point.
     pub fn confirmed(&self) -> Option<&SyncAck> {
-        self.confirmed.as_ref()
+        self.confirmed.as_ref().map(|(_, ack)| ack)
+    }
+
+    /// From where this direction can go on without what is kept here: the last point whose confirmation came with the
+    /// state of the peer's application.
+    ///
+    /// That may be an earlier one than [`secured`](Self::secured): a resume tells the serial first and the state after
+    /// it. The peer's application, whose confirmation may be lost altogether, has to expect an earlier one anyway.
+    //= S-10
+    pub fn resumption(&self) -> Option<Secured> {
+        self.confirmed.as_ref().map(|(point, ack)| Secured::new(point, ack.state.clone()))
     }
 
     /// Where the next byte belongs.
@@ -338,78 +353,17 @@ impl Sender {
         Ok(())
     }
 
-    /// Places the point that is due at the end of what was sent.
-    fn place_point(&mut self, now: Timestamp) -> bool {
-        if self.replay.cursor() != self.replay.sent() {
-            return false;
-        }
-        match self.asked.front() {
-            Some((position, state)) if *position == self.replay.cursor() => {
-                if !self.points.has_room(state.len()) {
-                    return false;
-                }
-                let Some((_, state)) = self.asked.pop_front() else { return false };
-                self.place(state);
-                true
-            }
-            Some(_) | None => self.is_due(now) && self.place_own(),
-        }
-    }
-
-    /// A sender that can go no further, and one that has sent everything, places a point, so that it is answered.
-    //= S-8
-    fn place_point_at_rest(&mut self) -> bool {
-        let blocked =
-            self.replay.sent() < self.replay.end() && !self.line.as_ref().is_some_and(Line::is_tentative);
-        // Short messages cost more to keep than their bytes: the window may be full of a few of them.
-        let full = self.replay.cost() >= self.window.bytes;
-        let at_rest = self.replay.cursor() == self.replay.sent() && (blocked || full || self.all_is_sent());
-        at_rest && self.place_own()
-    }
-
-    fn place_own(&mut self) -> bool {
-        let due = self.points.last() < self.replay.sent() && self.points.has_room(0);
-        if due {
-            self.place(Bytes::new());
-        }
-        due
-    }
-
-    fn place(&mut self, state: Bytes) {
-        let (position, digest) = (self.replay.sent(), self.digest.at_point());
-        self.points.place(SyncPoint { serial: Serial::NONE, position, digest, state });
-        self.unpointed_since = None;
-    }
-
-    /// Whether policy or window want a point here. A quarter of the window, so that before half of it is unsecured one
-    /// is always on its way.
-    //= S-8, S-9
-    fn is_due(&self, now: Timestamp) -> bool {
-        let since = self.replay.sent().since(self.points.last());
-        if since.messages == 0 {
-            return false;
-        }
-        let part = |part: u64| {
-            since.bytes.saturating_mul(part) >= self.window.bytes
-                || since.messages.saturating_mul(part) >= self.window.messages
-        };
-        let Some(policy) = self.checkpoint else { return part(2) || self.batch_ended && part(4) };
-        let enough = policy.every_messages.is_some_and(|most| since.messages >= u64::from(most))
-            || policy.every_bytes.is_some_and(|most| since.bytes >= most);
-        let late = self.wake().is_some_and(|at| at <= now);
-        part(2) || late || self.batch_ended && (enough || part(4))
-    }
-
     fn data(&mut self, now: Timestamp) -> Option<Bytes> {
         let line = self.line.as_mut()?;
         let (cursor, base) = (self.replay.cursor(), self.replay.base());
         let first_time = cursor == self.replay.sent();
         let stop = if first_time {
-            self.asked.front().map_or(self.replay.end(), |(position, _)| *position)
+            self.asked.next()
         } else {
-            self.points.waiting(line.next_point).map_or(self.replay.end(), |point| point.position)
+            self.points.waiting(line.next_point).map(|point| point.position.messages)
         };
-        if stop <= cursor || line.is_crowded(self.replay.end().since(cursor).bytes) {
+        let stop = stop.unwrap_or(u64::MAX);
+        if stop <= cursor.messages || line.is_crowded(self.replay.end().since(cursor).bytes) {
             return None;
         }
         //= S-26, S-31
@@ -417,17 +371,16 @@ impl Sender {
         let window = base.bytes.saturating_add(self.window.bytes).saturating_sub(cursor.bytes);
         let tentative = line.tentative_bytes.unwrap_or(u64::MAX);
         let room = Position { messages: credit.messages, bytes: credit.bytes.min(window).min(tentative) };
-        // A message longer than the window travels when nothing else is under way.
-        let alone = cursor == base
-            && !line.is_tentative()
-            && credit.messages > 0
-            && credit.bytes >= self.window.bytes;
+        // A message longer than that travels when nothing else is under way.
+        let alone = cursor == base && !line.is_tentative();
         let taken = self.replay.take(room, stop, alone, self.digest.crc())?;
         line.wrote(taken.bytes.len() as u64, self.replay.cursor());
         if first_time {
             self.digest.update(&taken.bytes);
             self.batch_ended = taken.ends_batch;
-            self.unpointed_since.get_or_insert(now);
+            self.cadence.messages(now);
+        } else {
+            self.sent_again += taken.bytes.len() as u64;
         }
         Some(taken.bytes)
     }
@@ -438,7 +391,7 @@ impl Sender {
 
     //= S-22
     fn finish(&mut self) -> Option<Out> {
-        let all_is_pointed = self.points.last() == self.replay.sent();
+        let all_is_pointed = self.cadence.last() == self.replay.sent();
         if !self.all_is_sent() || !all_is_pointed || self.is_finished() {
             return None;
         }

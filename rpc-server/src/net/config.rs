@@ -71,7 +71,8 @@ pub struct Http2 {
     pub frame_bytes_max: u32,
     /// The headers of one request, decoded. More is answered with status 431. Default: 16 KiB.
     pub header_list_bytes_max: u32,
-    /// Streams that the peer reset before we looked at them; more end the connection. Default: 20.
+    /// Streams that the peer reset before we looked at them; more end the connection. Default: 200, as many as it may
+    /// have open and, behind a proxy, give up at once.
     pub pending_accept_resets_max: usize,
     /// Streams of one connection that we had to reset for the peer's errors; more end the connection. Default: 128.
     pub local_error_resets_max: usize,
@@ -91,7 +92,7 @@ impl Default for Http2 {
             connection_window_bytes: 4 * MIB,
             frame_bytes_max: 64 * KIB,
             header_list_bytes_max: 16 * KIB,
-            pending_accept_resets_max: 20,
+            pending_accept_resets_max: 200,
             local_error_resets_max: 128,
             send_buffer_bytes_max: MIB as usize,
             keepalive_interval: Duration::from_secs(20),

@@ -169,6 +169,14 @@ impl<A, S> Builder<A, S> {
         self
     }
 
+    /// Bytes that all streams with checkpoints may keep together, sent and not secured or received and not taken. Default:
+    /// 1 GiB, of which each stream gets a window of a 256th of what is free for each direction, from 64 KiB to what its
+    /// session has agreed on. At the bound: `STREAMS_EXHAUSTED`. Sets that field of [`limits`](Self::limits).
+    pub fn stream_memory_max(mut self, bytes: u64) -> Self {
+        self.settings.limits.stream_memory_max = bytes;
+        self
+    }
+
     /// Where tickets come from. Default: the system's randomness; only simulations give another.
     pub fn entropy(mut self, entropy: impl Entropy) -> Self {
         self.settings.entropy = Box::new(entropy);
@@ -242,12 +250,13 @@ impl Builder<Arc<dyn Authenticator>, Arc<dyn Store>> {
 
     fn assemble(self) -> Result<(SessionStack, HealthReporter, Arc<[&'static str]>), StartError> {
         let Settings { mut routes, mut methods, .. } = self.settings;
+        if let Some(unkept) = methods.first_unkept(self.store.durability()) {
+            return Err(unkept.into());
+        }
         let sessions =
             Sessions::start(self.store, self.settings.terms, self.settings.limits, self.settings.entropy)
                 .map_err(StartError::Thread)?;
-        if let Some(unkept) = methods.first_unkept(sessions.durability()) {
-            return Err(unkept.into());
-        }
+        sessions.adopt(methods.are_forgetful()).map_err(StartError::Store)?;
         let (health, health_service) = tonic_health::server::health_reporter();
         routes.add_service(health_service);
         methods.add_plain("grpc.health.v1.Health", Access::Public);

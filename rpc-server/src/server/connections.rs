@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
+use tokio_util::task::TaskTracker;
 use tonic::body::Body;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
@@ -14,6 +15,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::StackLayer;
+use super::unread::Unread;
 use crate::layers::admission::WithAdmission;
 use crate::layers::authenticate::Authenticate;
 use crate::layers::deadline::WithDeadline;
@@ -47,12 +49,7 @@ impl Serving {
     /// No new work from now on.
     pub(super) fn drain(&self) {
         self.sessions.drain();
-        let (health, services) = (self.health.clone(), Arc::clone(&self.services));
-        let tell = async move {
-            for service in services.iter() {
-                health.set_service_status(*service, ServingStatus::NotServing).await;
-            }
-        };
+        let tell = self.not_serving();
         // Setting a status waits for a lock that is held for moments, so a thread without a runtime may wait itself.
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => drop(self.sessions.orphans().spawn_on(tell, &runtime)),
@@ -60,8 +57,27 @@ impl Serving {
         }
     }
 
+    /// Looks after the sessions, for ever, and says so when the store has failed.
     pub(super) fn reap(&self) -> impl Future<Output = ()> + use<> {
-        Arc::clone(&self.sessions).reap()
+        let (sessions, not_serving) = (Arc::clone(&self.sessions), self.not_serving());
+        async move {
+            let failed = sessions.store_failed().clone();
+            let tell = async {
+                failed.cancelled().await;
+                not_serving.await;
+            };
+            tokio::join!(sessions.reap(), tell);
+        }
+    }
+
+    /// Tells whoever asks for health.
+    fn not_serving(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (health, services) = (self.health.clone(), Arc::clone(&self.services));
+        async move {
+            for service in services.iter() {
+                health.set_service_status(*service, ServingStatus::NotServing).await;
+            }
+        }
     }
 }
 
@@ -78,7 +94,7 @@ impl Connections for Serving {
 
     fn open(&self, connection: &ConnectionInfo) -> Self::Service {
         self.sessions.connection_open(connection.id());
-        FromIncoming(self.stack.clone())
+        FromIncoming { inner: self.stack.clone(), tasks: self.sessions.orphans().clone() }
     }
 
     fn closed(&self, connection: &ConnectionInfo, _: CloseReason) {
@@ -101,7 +117,11 @@ impl fmt::Debug for Serving {
 
 /// Gives hyper's requests to the layers.
 #[derive(Clone)]
-pub(crate) struct FromIncoming<S>(S);
+pub(crate) struct FromIncoming<S> {
+    inner: S,
+    /// What is left of requests that were answered early.
+    tasks: TaskTracker,
+}
 
 impl<S> Service<Request<Incoming>> for FromIncoming<S>
 where
@@ -112,10 +132,11 @@ where
     type Future = S::Future;
 
     fn poll_ready(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Infallible>> {
-        self.0.poll_ready(cx)
+        self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request<Incoming>) -> S::Future {
-        self.0.call(request.map(Body::new))
+        let tasks = self.tasks.clone();
+        self.inner.call(request.map(|body| Body::new(Unread::new(body, tasks))))
     }
 }

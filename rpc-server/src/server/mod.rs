@@ -3,6 +3,7 @@
 mod builder;
 mod connections;
 mod stack;
+mod unread;
 
 use std::future::Future;
 use std::io;
@@ -16,6 +17,8 @@ use tokio::net::ToSocketAddrs;
 pub use builder::{Builder, Undecided};
 pub(crate) use connections::Stack;
 pub use stack::{SessionStack, StackLayer};
+
+use rpc_core::store::StoreError;
 
 use crate::methods::Unkept;
 use crate::net::{self, Accepted, BindError, Bound, Report, ServeError};
@@ -56,6 +59,9 @@ pub enum StartError {
     /// A set of file descriptors that reflection cannot read.
     #[error("the file descriptors for reflection are damaged: {0}")]
     Reflection(String),
+    /// The store cannot be read.
+    #[error("the store cannot be read: {0}")]
+    Store(#[source] StoreError),
     /// The thread of the store did not start.
     #[error("the thread of the store does not start")]
     Thread(#[source] io::Error),

@@ -7,10 +7,11 @@ mod wire;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rpc_core::activity::{Key, Name};
 use rpc_core::error::Reason;
 use rpc_core::id::{CallId, Sequence, SlotId};
-use rpc_core::negotiate;
-use rpc_core::session::{Answer, Authority, RenewError, SessionUnknown};
+use rpc_core::negotiate::{self, Unit};
+use rpc_core::session::{Answer, Authority, CallState, RenewError, SessionUnknown};
 use rpc_core::time::Timestamp;
 use rpc_proto::pb::session::v1::session_service_server::SessionService;
 use rpc_proto::pb::session::v1::{
@@ -55,6 +56,28 @@ impl Service {
             unix_s: unix.map(|unix| unix.as_secs()),
             scopes: identity.scopes().iter().map(Box::from).collect(),
         }
+    }
+
+    //= D-19
+    async fn query_activity(
+        &self,
+        live: &Arc<Live>,
+        name: bytes::Bytes,
+        interrupt: bool,
+    ) -> Result<Response<QueryResponse>, Status> {
+        //= O-21
+        if !live.agreement().units.contains(Unit::Activity) {
+            let text = "the session was opened without the unit activity";
+            return Err(Refusal::new(Reason::UnitUnsupported, text).into());
+        }
+        let name = Name::new(name).map_err(|error| Refusal::new(Reason::FieldInvalid, error.to_string()))?;
+        let key = Key { principal: live.principal().clone(), name };
+        let activities = self.sessions.activities();
+        let state = match interrupt {
+            true => activities.interrupt(&key).await,
+            false => activities.state(&key),
+        };
+        Ok(Response::new(wire::activity_response(&state)))
     }
 
     /// How long the session's authority lasts; `None`: as long as the session.
@@ -132,17 +155,23 @@ impl SessionService for Service {
 
     async fn query(&self, request: Request<QueryRequest>) -> Result<Response<QueryResponse>, Status> {
         let live = session_of(&request)?;
-        let QueryRequest { slot, sequence, settle, cancel, .. } = request.into_inner();
+        let QueryRequest { slot, sequence, settle, cancel, activity, interrupt } = request.into_inner();
+        if !activity.is_empty() || interrupt {
+            return self.query_activity(&live, activity, interrupt).await;
+        }
         if sequence == 0 {
             return Err(Refusal::new(Reason::FieldInvalid, "sequence is 0, the first call has 1").into());
         }
         let call = CallId { slot: SlotId(slot), sequence: Sequence(sequence) };
-        let (state, last) = live.with(|session, _| {
-            let state = session.query(call, settle, cancel);
-            (state, session.last_sequence(call.slot))
-        });
-        let state = state.map_err(|error| Refusal::new(error.reason(), error.to_string()))?;
-        Ok(Response::new(wire::query_response(&state, last)))
+        let answer = live.request(|session, _, request| session.query(call, settle, cancel, request)).await;
+        match answer.map_err(|error| Refusal::new(error.reason(), error.to_string()))? {
+            Answer::Queried(state, last) => {
+                //= S-29
+                let resumption = if state == CallState::Running { live.tell_stream(call) } else { None };
+                Ok(Response::new(wire::query_response(&state, last, resumption.as_ref())))
+            }
+            other => Err(unexpected(&other)),
+        }
     }
 
     //= L-19

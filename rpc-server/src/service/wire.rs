@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
+use rpc_core::activity;
 use rpc_core::config::Terms;
 use rpc_core::error::Reason;
 use rpc_core::id::{CallId, Sequence};
 use rpc_core::session::{CallState, Kept};
+use rpc_core::stream::secured::{Resumption, Secured};
 use rpc_proto::pb::session::v1::query_response::State;
-use rpc_proto::pb::session::v1::{AbortResponse, AbortedCall, QueryResponse, Reply, ServerLimits};
+use rpc_proto::pb::session::v1::{
+    self as pb, AbortResponse, AbortedCall, QueryResponse, Reply, ServerLimits,
+};
 use rpc_proto::status::Refusal;
 
 use crate::layers::admission::recorded::describe;
@@ -50,25 +54,61 @@ pub(super) fn limits(terms: &Terms) -> ServerLimits {
     }
 }
 
-/// The answer to a query.
+/// The answer to a query of a call.
 //= C-34
-pub(super) fn query_response(state: &CallState, last: Sequence) -> QueryResponse {
+pub(super) fn query_response(
+    state: &CallState,
+    last: Sequence,
+    resumption: Option<&Resumption>,
+) -> QueryResponse {
     let reply = match state {
-        CallState::Done(Kept::Whole(reply)) => {
-            let (code, message, response) = describe(reply);
-            Some(Reply { code, message, response, dropped: false })
-        }
-        CallState::Done(Kept::StatusOnly(reply)) => {
-            let (code, message, response) = describe(reply);
-            Some(Reply { code, message, response, dropped: true })
-        }
+        CallState::Done(kept) => Some(reply(kept)),
         CallState::Absent
         | CallState::NotExecuted
         | CallState::Running
         | CallState::Unknown
         | CallState::Forgotten => None,
     };
-    QueryResponse { state: call_state(state).into(), reply, last_sequence: last.0, resumption: None }
+    let resumption = resumption.map(resumption_message);
+    QueryResponse { state: call_state(state).into(), reply, last_sequence: last.0, resumption }
+}
+
+/// The answer to a query of an activity.
+pub(super) fn activity_response(activity: &activity::State) -> QueryResponse {
+    let (state, resumption, reply) = match activity {
+        activity::State::Absent => (State::Absent, None, None),
+        activity::State::Running(_) => (State::Running, None, None),
+        activity::State::Interrupted(at) => (State::Interrupted, Some(resumption_message(at)), None),
+        activity::State::Done(at, kept) => (State::Done, Some(resumption_message(at)), Some(reply(kept))),
+    };
+    QueryResponse { state: state.into(), reply, last_sequence: 0, resumption }
+}
+
+fn reply(kept: &Kept) -> Reply {
+    let (reply, dropped) = match kept {
+        Kept::Whole(reply) => (reply, false),
+        Kept::StatusOnly(reply) => (reply, true),
+    };
+    let (code, message, response) = describe(reply);
+    Reply { code, message, response, dropped }
+}
+
+fn resumption_message(at: &Resumption) -> pb::Resumption {
+    pb::Resumption {
+        requests: at.requests.as_ref().map(secured),
+        responses: at.responses.as_ref().map(secured),
+    }
+}
+
+fn secured(point: &Secured) -> pb::Secured {
+    pb::Secured {
+        serial: point.serial.0,
+        position: Some(pb::Position { messages: point.position.messages, bytes: point.position.bytes }),
+        crc32c: point.digest.crc,
+        blake3: point.digest.blake3.map(|value| value.to_vec().into()).unwrap_or_default(),
+        sender_state: point.sender_state.clone(),
+        receiver_state: point.receiver_state.clone(),
+    }
 }
 
 /// What became of the calls of an aborted session.

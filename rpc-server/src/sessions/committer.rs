@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread;
 
@@ -10,10 +11,12 @@ use rpc_core::record::Write;
 use rpc_core::session::RecordId;
 use rpc_core::store::{Durability, Store, StoreError, WriteError};
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::live::Live;
 
-/// Writes that wait for the store at the same time. At the bound a write fails with `STORE_UNAVAILABLE`.
+/// Writes that wait for the store at the same time, at which nothing new is begun: `STORE_UNAVAILABLE`. What has happened
+/// already is recorded still, and there is never more of that than what runs.
 const WAITING_MAX: usize = 16_384;
 /// Writes that share one commit at most.
 const BATCH_MAX: usize = 1_024;
@@ -24,7 +27,14 @@ pub(super) enum Committer {
     /// A store that forgets does not block: it is asked on the spot, and there is no thread.
     Inline(Arc<dyn Store>),
     /// A store that waits for a medium has a thread of its own.
-    Thread(mpsc::Sender<Job>),
+    Thread(Queue),
+}
+
+/// The way to the thread.
+#[derive(Clone)]
+pub(super) struct Queue {
+    jobs: mpsc::UnboundedSender<Job>,
+    waiting: Arc<AtomicUsize>,
 }
 
 pub(super) enum Job {
@@ -43,13 +53,19 @@ pub(super) enum Submitted {
 
 impl Committer {
     /// Starts the writer. Its thread ends when the last clone of the committer is gone.
-    pub(super) fn start(store: Arc<dyn Store>) -> std::io::Result<Self> {
+    ///
+    /// `failed` is cancelled when the store has failed: from then on nothing is kept.
+    pub(super) fn start(store: Arc<dyn Store>, failed: CancellationToken) -> std::io::Result<Self> {
         match store.durability() {
             Durability::Volatile => Ok(Self::Inline(store)),
             Durability::Durable => {
-                let (jobs, queue) = mpsc::channel(WAITING_MAX);
-                thread::Builder::new().name("session-store".into()).spawn(move || run(&*store, queue))?;
-                Ok(Self::Thread(jobs))
+                let (jobs, queue) = mpsc::unbounded_channel();
+                let waiting = Arc::new(AtomicUsize::new(0));
+                let counted = Arc::clone(&waiting);
+                thread::Builder::new()
+                    .name("session-store".into())
+                    .spawn(move || run(&*store, queue, &counted, &failed))?;
+                Ok(Self::Thread(Queue { jobs, waiting }))
             }
         }
     }
@@ -58,11 +74,12 @@ impl Committer {
     pub(super) fn submit(&self, live: &Arc<Live>, record: RecordId, write: Write) -> Submitted {
         match self {
             Self::Inline(store) => Submitted::Done(commit_one(&**store, write)),
-            Self::Thread(jobs) => {
+            Self::Thread(queue) => {
+                let must = write.change.has_happened();
                 let job = Job::Write { live: Arc::downgrade(live), record, write };
-                match jobs.try_send(job) {
+                match queue.send(job, must) {
                     Ok(()) => Submitted::Waiting,
-                    Err(_) => Submitted::Done(Err(overloaded().into())),
+                    Err(error) => Submitted::Done(Err(error)),
                 }
             }
         }
@@ -77,8 +94,8 @@ impl Committer {
                     tracing::debug!(%error, "an ended session was not forgotten");
                 }
             }
-            Self::Thread(jobs) => {
-                let _ = jobs.try_send(Job::Forget(write));
+            Self::Thread(queue) => {
+                let _ = queue.send(Job::Forget(write), false);
             }
         }
     }
@@ -87,17 +104,29 @@ impl Committer {
     pub(super) async fn reserve(&self, count: NonZeroU32) -> Result<Range<u64>, StoreError> {
         match self {
             Self::Inline(store) => store.reserve_numbers(count),
-            Self::Thread(jobs) => {
+            Self::Thread(queue) => {
                 let (answer, answered) = oneshot::channel();
-                jobs.try_send(Job::Reserve { count, answer }).map_err(|_| overloaded())?;
-                answered.await.map_err(|_| StoreError::Closed("its thread has ended".into()))?
+                let sent = queue.send(Job::Reserve { count, answer }, false);
+                sent.map_err(|error| StoreError::Failed(error.to_string()))?;
+                answered.await.map_err(|_| thread_has_ended())?
             }
         }
     }
 }
 
-fn overloaded() -> StoreError {
-    StoreError::Failed(format!("{WAITING_MAX} writes wait already, or its thread has ended"))
+impl Queue {
+    /// Hands over a job; at the bound only one that `must` be done.
+    fn send(&self, job: Job, must: bool) -> Result<(), WriteError> {
+        if !must && self.waiting.load(Ordering::Relaxed) >= WAITING_MAX {
+            return Err(WriteError::Overloaded);
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.jobs.send(job).map_err(|_| thread_has_ended().into())
+    }
+}
+
+fn thread_has_ended() -> StoreError {
+    StoreError::Closed("its thread has ended".into())
 }
 
 fn commit_one(store: &dyn Store, write: Write) -> Result<(), WriteError> {
@@ -108,9 +137,15 @@ fn answered_short() -> StoreError {
     StoreError::Failed("the store did not answer every write".into())
 }
 
-fn run(store: &dyn Store, mut queue: mpsc::Receiver<Job>) {
+fn run(
+    store: &dyn Store,
+    mut queue: mpsc::UnboundedReceiver<Job>,
+    counted: &AtomicUsize,
+    failed: &CancellationToken,
+) {
     let mut jobs = Vec::with_capacity(BATCH_MAX);
     while queue.blocking_recv_many(&mut jobs, BATCH_MAX) > 0 {
+        counted.fetch_sub(jobs.len(), Ordering::Relaxed);
         let mut waiting = Vec::with_capacity(jobs.len());
         let mut batch = Vec::with_capacity(jobs.len());
         for job in jobs.drain(..) {
@@ -130,7 +165,14 @@ fn run(store: &dyn Store, mut queue: mpsc::Receiver<Job>) {
             }
         }
         if !batch.is_empty() {
-            answer(waiting, commit(store, &batch));
+            let answers = commit(store, &batch);
+            if let Err(error) = &answers
+                && !failed.is_cancelled()
+            {
+                tracing::error!(%error, "the store failed, and nothing is kept until it is opened again");
+                failed.cancel();
+            }
+            answer(waiting, answers);
         }
     }
 }
@@ -149,7 +191,7 @@ fn answer(waiting: Vec<(Weak<Live>, RecordId)>, answers: Result<Vec<Result<(), W
     let answers = match answers {
         Ok(answers) => answers,
         Err(error) => {
-            tracing::error!(%error, writes = waiting.len(), "the store failed");
+            tracing::debug!(%error, writes = waiting.len(), "writes were not made");
             vec![Err(error.into()); waiting.len()]
         }
     };

@@ -10,14 +10,37 @@ use rpc_core::principal::Principal;
 use rpc_core::record::{Reply, Write};
 use rpc_core::session::{Admission, Answer, Effect, Event, RecordId, RequestId, Session, Step};
 use rpc_core::store::WriteError;
+use rpc_core::stream::secured::Resumption;
 use rpc_core::time::Timestamp;
 use rpc_flow::Stream;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 
 use super::Sessions;
 use super::committer::Submitted;
-use super::streams::Streams;
+use super::streams::{Found, NewStream, Streams};
+
+/// What became of the record of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Recorded {
+    /// The store has it.
+    Yes,
+    /// Its transaction was refused: the handler runs again.
+    Again,
+    /// It was not kept.
+    No(Reason),
+}
+
+/// Waits for the record of a call.
+#[derive(Debug)]
+pub(crate) struct Recording(oneshot::Receiver<Recorded>);
+
+impl Recording {
+    pub(crate) async fn wait(self) -> Recorded {
+        self.0.await.unwrap_or(Recorded::No(Reason::SessionEnded))
+    }
+}
 
 /// A session of this server.
 pub(crate) struct Live {
@@ -37,6 +60,8 @@ struct Core {
     requests: u64,
     waiting: BTreeMap<RequestId, oneshot::Sender<Answer>>,
     stoppable: Vec<(CallId, CancellationToken)>,
+    /// Calls whose records are on their way to the store.
+    recording: Vec<(CallId, oneshot::Sender<Recorded>)>,
     /// Running calls that later attempts wait for.
     awaited: Vec<(CallId, watch::Sender<Option<Reply>>)>,
     streams: Streams,
@@ -45,6 +70,28 @@ struct Core {
 }
 
 impl Core {
+    /// Waits for the record of `call`.
+    fn recording_of(&mut self, call: CallId) -> Recording {
+        let (told, waiting) = oneshot::channel();
+        self.recording.push((call, told));
+        Recording(waiting)
+    }
+
+    /// Nobody stops the handler of `call` any more, and whoever waits for its reply has it.
+    fn finished(&mut self, call: CallId, reply: Option<&Reply>) {
+        self.stoppable.retain(|(running, _)| *running != call);
+        for (_, awaited) in self.awaited.extract_if(.., |(running, _)| *running == call) {
+            awaited.send_replace(reply.cloned());
+        }
+    }
+
+    fn tell_recording(&mut self, call: CallId, recorded: Recorded) {
+        for (_, waiting) in self.recording.extract_if(.., |(of, _)| *of == call) {
+            // Whoever waited may be gone; what was recorded stays so.
+            let _ = waiting.send(recorded);
+        }
+    }
+
     /// What stops the handler of `call`. It is there until the call has finished.
     fn stop_of(&mut self, call: CallId) -> CancellationToken {
         if let Some((_, token)) = self.stoppable.iter().find(|(running, _)| *running == call) {
@@ -59,16 +106,32 @@ impl Core {
 impl Live {
     /// Takes a session into its place. The session has not been drained yet.
     pub(super) fn new(sessions: &Arc<Sessions>, session: Session, opening: Opened) -> Arc<Self> {
+        let waiting = BTreeMap::from([(opening.request, opening.answer)]);
+        Self::with_waiting(Arc::downgrade(sessions), session, opening.request, waiting)
+    }
+
+    /// A session that the store has from an earlier server.
+    pub(super) fn restored(sessions: &Weak<Sessions>, session: Session) -> Arc<Self> {
+        Self::with_waiting(Weak::clone(sessions), session, RequestId(0), BTreeMap::new())
+    }
+
+    fn with_waiting(
+        sessions: Weak<Sessions>,
+        session: Session,
+        last: RequestId,
+        waiting: BTreeMap<RequestId, oneshot::Sender<Answer>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             id: session.id(),
             principal: session.principal().clone(),
             agreement: Arc::clone(session.agreement()),
-            sessions: Arc::downgrade(sessions),
+            sessions,
             core: Mutex::new(Core {
                 session,
-                requests: opening.request.0,
-                waiting: BTreeMap::from([(opening.request, opening.answer)]),
+                requests: last.0,
+                waiting,
                 stoppable: Vec::new(),
+                recording: Vec::new(),
                 awaited: Vec::new(),
                 streams: Streams::default(),
                 scheduled: Timestamp::NEVER,
@@ -98,6 +161,13 @@ impl Live {
     /// Why the session ended, once it has.
     pub(crate) fn ended(&self) -> watch::Receiver<Option<Reason>> {
         self.ended.subscribe()
+    }
+
+    /// Why the session has ended. Waits for a change under way to be whole, so that whoever saw its first effect learns
+    /// of the end, too.
+    pub(crate) fn end_reason(&self) -> Option<Reason> {
+        let _core = self.lock();
+        *self.ended.borrow()
     }
 
     /// Runs one command or question, then does everything that the session wants done.
@@ -135,36 +205,56 @@ impl Live {
         Ok(answered.await.unwrap_or(Answer::Failed(Reason::SessionEnded)))
     }
 
-    /// Judges a protected call, like [`Session::admit`]. After `Run` the slot's last stream is forgotten.
+    /// Judges a protected call, like [`Session::admit`]. If it is to run, the slot's last stream is forgotten; if that
+    /// waits for a record, so does the caller.
     pub(crate) fn admit<E>(
         self: &Arc<Self>,
         call: CallId,
         judge: impl FnOnce(&mut Session) -> Result<Admission, E>,
-    ) -> Result<Admission, E> {
+    ) -> Result<(Admission, Option<Recording>), E> {
         self.with_core(|core, _| {
             let admission = judge(&mut core.session)?;
-            if admission == Admission::Run {
+            if matches!(admission, Admission::Run | Admission::RunWhenRecorded) {
                 core.streams.forget(call.slot);
             }
-            Ok(admission)
+            let recording = (admission == Admission::RunWhenRecorded).then(|| core.recording_of(call));
+            Ok((admission, recording))
         })
     }
 
-    /// Judges an attempt of a call that streams, and finds its stream: a new one after `Run`, the one that there is
-    /// otherwise, whether its handler runs or has ended.
+    /// Judges an attempt of a call that streams, and finds its stream: the new one that `judge` gives with `Run`, the one
+    /// that there is otherwise, whether its handler runs or has ended.
     pub(crate) fn admit_stream<E>(
         self: &Arc<Self>,
         call: CallId,
-        new: impl FnOnce() -> Stream,
-        judge: impl FnOnce(&mut Session) -> Result<Admission, E>,
-    ) -> Result<(Admission, Option<Stream>), E> {
+        judge: impl FnOnce(&mut Session) -> Result<(Admission, Option<NewStream>), E>,
+    ) -> Result<(Admission, Option<Found>), E> {
         self.with_core(|core, _| {
-            let admission = judge(&mut core.session)?;
-            if admission == Admission::Run {
-                core.streams.begin(call, new());
+            let (admission, new) = judge(&mut core.session)?;
+            if let Some(new) = new {
+                core.streams.begin(call, new);
             }
             Ok((admission, core.streams.find(call)))
         })
+    }
+
+    /// Tells from where the stream of a call can go on that runs, and remembers what was told.
+    pub(crate) fn tell_stream(self: &Arc<Self>, call: CallId) -> Option<Resumption> {
+        let mut core = self.lock();
+        if core.session.is_running(call) { core.streams.tell(call) } else { None }
+    }
+
+    /// The handler of a stream was dropped before its end. What is kept of the stream is what its caller is told.
+    pub(crate) fn stream_given_up(&self, call: CallId, why: &Status) {
+        self.lock().streams.give_up(call, why);
+    }
+
+    /// Forgets the stream of a call if its handler has ended and the stream itself, asked then, says that nobody needs it.
+    pub(crate) fn forget_stream(&self, call: CallId, needless: impl FnOnce(&Stream) -> bool) {
+        let mut core = self.lock();
+        if !core.session.is_running(call) {
+            core.streams.forget_if(call, needless);
+        }
     }
 
     /// Remembers how to stop the handler of a call whose policy lets cancellation stop it.
@@ -186,6 +276,36 @@ impl Live {
         Some(awaited)
     }
 
+    /// The handler of `call` came to a reply, which `complete` records. Returns when it may be answered.
+    ///
+    /// # Cancel safety
+    ///
+    /// The reply is on its way when this is first polled.
+    pub(crate) async fn replied(
+        self: &Arc<Self>,
+        call: CallId,
+        reply: &Reply,
+        complete: impl FnOnce(&mut Session) -> bool,
+    ) -> Recorded {
+        let recording = self.with_core(|core, _| {
+            if complete(&mut core.session) {
+                core.finished(call, Some(reply));
+                return None;
+            }
+            Some(core.recording_of(call))
+        });
+        let Some(recording) = recording else {
+            self.moved.notify_waiters();
+            return Recorded::Yes;
+        };
+        let recorded = recording.wait().await;
+        if recorded != Recorded::Again {
+            let reply = Some(reply).filter(|_| recorded == Recorded::Yes);
+            self.finished(call, reply, |_| {});
+        }
+        recorded
+    }
+
     /// The handler of `call` has ended, in whatever way; with a reply, if it came to one.
     pub(crate) fn finished(
         self: &Arc<Self>,
@@ -194,10 +314,7 @@ impl Live {
         record: impl FnOnce(&mut Session),
     ) {
         self.with_core(|core, _| {
-            core.stoppable.retain(|(running, _)| *running != call);
-            for (_, awaited) in core.awaited.extract_if(.., |(running, _)| *running == call) {
-                awaited.send_replace(reply.cloned());
-            }
+            core.finished(call, reply);
             record(&mut core.session);
         });
         self.moved.notify_waiters();
@@ -232,8 +349,8 @@ impl Live {
 
     fn perform(self: &Arc<Self>, core: &mut Core, sessions: &Arc<Sessions>, effect: Effect) {
         match effect {
-            Effect::Persist { record, change } => {
-                let write = Write { session: self.id, epoch: core.session.epoch(), change };
+            Effect::Persist { record, epoch, change } => {
+                let write = Write { session: self.id, epoch, change };
                 if let Submitted::Done(answer) = sessions.committer().submit(self, record, write) {
                     tell(&mut core.session, record, &answer);
                 }
@@ -244,6 +361,9 @@ impl Live {
                     let _ = waiting.send(answer);
                 }
             }
+            Effect::Dispatch(call) | Effect::Recorded(call) => core.tell_recording(call, Recorded::Yes),
+            Effect::RunAgain(call) => core.tell_recording(call, Recorded::Again),
+            Effect::NotRecorded(call, reason) => core.tell_recording(call, Recorded::No(reason)),
             Effect::Stop(call) => {
                 // It may come before the handler has asked for its token, and is kept for it then.
                 core.stop_of(call).cancel();
@@ -251,8 +371,8 @@ impl Live {
             Effect::Event(event) => {
                 self.report(event);
                 match event {
-                    Event::Ended(_) => self.end(sessions, Reason::SessionEnded),
-                    Event::Fenced => self.end(sessions, Reason::SessionFenced),
+                    Event::Ended(_) => self.end(core, sessions, Reason::SessionEnded),
+                    Event::Fenced => self.end(core, sessions, Reason::SessionFenced),
                     Event::NeverOpened => sessions.never_opened(self.id),
                     Event::Opened
                     | Event::Attached(_)
@@ -266,8 +386,8 @@ impl Live {
         }
     }
 
-    fn end(&self, sessions: &Sessions, reason: Reason) {
-        sessions.ended(self.id);
+    fn end(&self, core: &Core, sessions: &Sessions, reason: Reason) {
+        sessions.ended(self.id, core.session.epoch());
         self.ended.send_replace(Some(reason));
     }
 

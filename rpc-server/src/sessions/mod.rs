@@ -1,13 +1,16 @@
 //! All sessions of this server: the shell around the core's registry.
 //!
-//! Locks are taken in one order, connection list, session, registry, and none is held across an `await`. An ordinary
-//! call takes its own session's lock and a shard of the directory, nothing global.
+//! Locks are taken in one order, connection list, session, registry or activities, and none is held across an `await`. An
+//! ordinary call takes its own session's lock and a shard of the directory, nothing global.
 
+pub(crate) mod activities;
+mod adopt;
 mod clock;
 mod committer;
 mod live;
+pub(crate) mod memory;
 mod reaper;
-mod streams;
+pub(crate) mod streams;
 pub(crate) mod ticket;
 
 use std::num::NonZeroU32;
@@ -17,20 +20,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use dashmap::DashMap;
 use rpc_core::config::{Limits, Terms};
 use rpc_core::error::Reason;
-use rpc_core::id::{ConnectionId, Nonce, SessionId, Ticket};
+use rpc_core::id::{ConnectionId, Epoch, Nonce, SessionId, Ticket};
 use rpc_core::negotiate::Agreement;
 use rpc_core::principal::Principal;
 use rpc_core::registry::{Place, PlaceError, Registry};
 use rpc_core::session::{Answer, Authority, Opening, RequestId, Session, SessionUnknown};
-use rpc_core::store::{Durability, Store, StoreError};
+use rpc_core::store::{Store, StoreError};
 use rpc_core::time::Timestamp;
 use tokio::sync::{Notify, oneshot};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use activities::Activities;
 pub(crate) use clock::Clock;
 use committer::Committer;
-pub(crate) use live::Live;
 use live::Opened;
+pub(crate) use live::{Live, Recorded, Recording};
+use memory::StreamMemory;
 pub use ticket::{Entropy, SystemEntropy};
 
 /// Why a session is not opened.
@@ -59,12 +65,16 @@ pub(crate) struct Sessions {
     terms: Terms,
     limits: Limits,
     entropy: Box<dyn Entropy>,
-    durability: Durability,
+    store: Arc<dyn Store>,
+    /// Cancelled when the store has failed.
+    store_failed: CancellationToken,
     committer: Committer,
     directory: DashMap<SessionId, Arc<Live>>,
     /// What each open connection carries.
     connections: DashMap<ConnectionId, Vec<SessionId>>,
     registry: Mutex<Registry>,
+    activities: Arc<Activities>,
+    stream_memory: StreamMemory,
     /// A deadline came nearer than the reaper knows.
     nearer: Notify,
     draining: AtomicBool,
@@ -80,13 +90,18 @@ impl Sessions {
         limits: Limits,
         entropy: Box<dyn Entropy>,
     ) -> std::io::Result<Arc<Self>> {
+        let clock = Clock::new();
+        let store_failed = CancellationToken::new();
         Ok(Arc::new(Self {
-            clock: Clock::new(),
-            durability: store.durability(),
-            committer: Committer::start(store)?,
+            clock,
+            committer: Committer::start(Arc::clone(&store), store_failed.clone())?,
+            store_failed,
+            store,
             directory: DashMap::new(),
             connections: DashMap::new(),
             registry: Mutex::new(Registry::new(limits.clone())),
+            activities: Activities::new(clock, &limits),
+            stream_memory: StreamMemory::new(limits.stream_memory_max),
             terms,
             limits,
             entropy,
@@ -108,8 +123,24 @@ impl Sessions {
         &self.limits
     }
 
-    pub(crate) fn durability(&self) -> Durability {
-        self.durability
+    /// The activities of all sessions.
+    pub(crate) fn activities(&self) -> &Arc<Activities> {
+        &self.activities
+    }
+
+    /// What streams may take together.
+    pub(crate) fn stream_memory(&self) -> &StreamMemory {
+        &self.stream_memory
+    }
+
+    /// Cancelled when the store has failed: nothing is kept until it is opened again.
+    pub(crate) fn store_failed(&self) -> &CancellationToken {
+        &self.store_failed
+    }
+
+    /// Where they are kept.
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.store
     }
 
     /// Handlers that outlived their connection.
@@ -280,10 +311,10 @@ impl Sessions {
         }
     }
 
-    fn ended(&self, id: SessionId) {
+    fn ended(&self, id: SessionId, epoch: Epoch) {
         //= L-26
         self.directory.remove(&id);
-        self.registry().end(self.clock.now(), id);
+        self.registry().end(self.clock.now(), id, epoch);
         self.nearer.notify_one();
     }
 

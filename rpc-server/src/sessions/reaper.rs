@@ -1,8 +1,7 @@
-//! Ends sessions whose time is over: one timer for all of them.
+//! Ends sessions whose time is over, and forgets activities: one timer for all of them.
 
 use std::sync::Arc;
 
-use rpc_core::id::Epoch;
 use rpc_core::record::{Change, Write};
 
 use super::{Live, Sessions};
@@ -16,14 +15,20 @@ impl Sessions {
     pub(crate) async fn reap(self: Arc<Self>) {
         loop {
             let nearer = self.nearer.notified();
+            let activity_nearer = self.activities.nearer();
             self.reap_due();
-            let wake = self.registry().next_wake();
-            match self.clock.instant(wake) {
-                Some(at) => tokio::select! {
-                    () = tokio::time::sleep_until(at) => {}
-                    () = nearer => {}
-                },
-                None => nearer.await,
+            let forget = self.activities.forget(self.clock.now());
+            let wake = self.registry().next_wake().min(forget);
+            let due = async {
+                match self.clock.instant(wake) {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = due => {}
+                () = nearer => {}
+                () = activity_nearer => {}
             }
         }
     }
@@ -42,8 +47,8 @@ impl Sessions {
         }
         loop {
             let forgotten = self.registry().forget(now);
-            let Some(session) = forgotten else { break };
-            self.committer.forget(Write { session, epoch: Epoch::FIRST, change: Change::Forget });
+            let Some((session, epoch)) = forgotten else { break };
+            self.committer.forget(Write { session, epoch, change: Change::Forget });
         }
     }
 }

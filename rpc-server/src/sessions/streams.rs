@@ -3,29 +3,101 @@
 use std::collections::BTreeMap;
 
 use rpc_core::id::{CallId, SlotId};
+use rpc_core::stream::position::Position;
+use rpc_core::stream::secured::Resumption;
 use rpc_flow::Stream;
+use tonic::Status;
 
-/// Streams that a later attempt may ask for: those that run, and those that ended and whose slot no later call uses.
-///
-/// One that has ended keeps what its caller has not secured, which is within its window, and nothing else.
+use super::memory::Reserved;
+
+/// What a later attempt may ask for: streams that run, streams that ended and whose caller may not have everything, and
+/// how streams were given up. All of it until a later call uses the slot.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
-    by_slot: BTreeMap<SlotId, (CallId, Stream)>,
+    by_slot: BTreeMap<SlotId, (CallId, Entry)>,
+}
+
+#[derive(Debug)]
+enum Entry {
+    Kept {
+        stream: Stream,
+        /// The place that a query told, from which a caller without control frames goes on.
+        told: Position,
+        /// Given back with the stream.
+        _memory: Reserved,
+    },
+    /// The handler was dropped, and this is what its caller is told.
+    GivenUp(Box<Status>),
+}
+
+/// A new stream with the memory that it may take.
+#[derive(Debug)]
+pub(crate) struct NewStream {
+    pub(crate) stream: Stream,
+    pub(crate) memory: Reserved,
+}
+
+/// What there is of the stream of a call.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// The stream, and where a caller goes on that reads no control frames and does not say where.
+    Stream(Stream, Position),
+    /// Its handler was dropped for this.
+    GivenUp(Box<Status>),
 }
 
 impl Streams {
-    /// The stream of a call.
-    pub(super) fn find(&self, call: CallId) -> Option<Stream> {
-        self.by_slot.get(&call.slot).filter(|(of, _)| *of == call).map(|(_, stream)| stream.clone())
+    /// What there is of a call.
+    pub(super) fn find(&self, call: CallId) -> Option<Found> {
+        Some(match self.of(call)? {
+            Entry::Kept { stream, told, .. } => Found::Stream(stream.clone(), *told),
+            Entry::GivenUp(status) => Found::GivenUp(status.clone()),
+        })
     }
 
     /// The stream of a new call. That of the slot's last call is forgotten.
-    pub(super) fn begin(&mut self, call: CallId, stream: Stream) {
-        self.by_slot.insert(call.slot, (call, stream));
+    pub(super) fn begin(&mut self, call: CallId, new: NewStream) {
+        let entry = Entry::Kept { stream: new.stream, told: Position::ORIGIN, _memory: new.memory };
+        self.by_slot.insert(call.slot, (call, entry));
     }
 
     /// A new call without a stream uses the slot.
     pub(super) fn forget(&mut self, slot: SlotId) {
         self.by_slot.remove(&slot);
+    }
+
+    /// The handler of the call was dropped: what is kept of its stream is why.
+    pub(super) fn give_up(&mut self, call: CallId, why: &Status) {
+        if let Some((of, entry)) = self.by_slot.get_mut(&call.slot)
+            && *of == call
+        {
+            *entry = Entry::GivenUp(Box::new(why.clone()));
+        }
+    }
+
+    /// Forgets the stream of a call whose handler has ended, if that tells of it that nobody needs it.
+    pub(super) fn forget_if(&mut self, call: CallId, needless: impl FnOnce(&Stream) -> bool) {
+        if let Some(Entry::Kept { stream, .. }) = self.of(call)
+            && needless(stream)
+        {
+            self.by_slot.remove(&call.slot);
+        }
+    }
+
+    /// From where the stream of a call can go on. The caller is told that, and goes on from there.
+    //= S-29
+    pub(super) fn tell(&mut self, call: CallId) -> Option<Resumption> {
+        let (of, entry) = self.by_slot.get_mut(&call.slot)?;
+        let Entry::Kept { stream, told, .. } = entry else { return None };
+        if *of != call {
+            return None;
+        }
+        let resumption = stream.resumption();
+        *told = resumption.requests.as_ref().map_or(Position::ORIGIN, |secured| secured.position);
+        Some(resumption)
+    }
+
+    fn of(&self, call: CallId) -> Option<&Entry> {
+        self.by_slot.get(&call.slot).filter(|(of, _)| *of == call).map(|(_, entry)| entry)
     }
 }

@@ -19,8 +19,9 @@ use crate::shared::Shared;
 /// up, which is true of tonic's decoder. It ends in order only after END; at a client with the answer's trailers. A
 /// stream that breaks off for good is an error, and to a handler never CANCELLED, which tonic would take for the end of its request.
 ///
-/// Where the application secures points itself, it does that by [`Stream::secure`](crate::Stream::secure): points are
-/// not seen here.
+/// Where the application secures points itself it has nothing more to give at each of them, until
+/// [`Checkpointed`](crate::Checkpointed) has taken that; where nobody takes points it fails with the reason
+/// CHECKPOINTS_IGNORED, and what comes after is dropped.
 ///
 /// Dropping it before its end says that the application wants no more: what comes is dropped. At a client that cancels
 /// the call.
@@ -63,7 +64,6 @@ impl Body for AppBody {
             match ready!(self.intake.poll_next(cx)) {
                 //= S-21
                 Next::Messages(run) => self.messages(run),
-                Next::Point(_) => {}
                 Next::End(trailers) => {
                     return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
                 }

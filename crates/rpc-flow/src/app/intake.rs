@@ -1,14 +1,14 @@
-//! What an application reads, whatever form it gets it in.
+//! What an application reads.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::HeaderMap;
-use rpc_core::frame::SyncPoint;
 use rpc_core::stream::flow::{Side, Take};
 use rpc_core::stream::run::Run;
 use tonic::Status;
 
+use crate::checkpoints::Passage;
 use crate::shared::{Shared, State};
 use crate::status;
 
@@ -24,7 +24,6 @@ pub(crate) struct Intake {
 #[derive(Debug)]
 pub(crate) enum Next {
     Messages(Run),
-    Point(SyncPoint),
     /// With the answer's trailers at a client.
     End(Option<HeaderMap>),
     Failed(Status),
@@ -35,20 +34,11 @@ impl Intake {
         Self { shared, over: false }
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.shared
-    }
-
     /// The application asks for more: what it got before is used up. Not to be called after the end.
     pub(crate) fn poll_next(&mut self, cx: &Context<'_>) -> Poll<Next> {
         let side = self.shared.side;
         let next = self.shared.with(|state| {
-            let before = (state.flow.receiver().kept_bytes(), state.flow.receiver().secured());
-            let take = state.flow.take();
-            if before != (state.flow.receiver().kept_bytes(), state.flow.receiver().secured()) {
-                state.rouse_outgoing();
-            }
-            let next = next(state, side, take);
+            let next = next(state, side);
             if next.is_pending() {
                 state.wait_reader(cx);
             }
@@ -63,10 +53,20 @@ impl Intake {
     }
 }
 
-fn next(state: &mut State, side: Side, take: Take) -> Poll<Next> {
-    match take {
+fn next(state: &mut State, side: Side) -> Poll<Next> {
+    if state.gate.passage() == Passage::Later {
+        return Poll::Pending;
+    }
+    match take(state) {
         Take::Messages(run) => Poll::Ready(Next::Messages(run)),
-        Take::Point(point) => Poll::Ready(Next::Point(point)),
+        Take::Point(point) => {
+            state.gate.stop_at(point);
+            match state.gate.passage() {
+                // Whoever reads finds it there.
+                Passage::Free | Passage::Later => Poll::Pending,
+                Passage::Ignored => Poll::Ready(Next::Failed(ignored(state))),
+            }
+        }
         Take::Wait => Poll::Pending,
         //= W-23
         Take::Failed(error) => {
@@ -84,6 +84,23 @@ fn next(state: &mut State, side: Side, take: Take) -> Poll<Next> {
             (Side::Client, None, None) => Poll::Pending,
         },
     }
+}
+
+/// Asks for more, and tells the peer where that makes room or secures something.
+fn take(state: &mut State) -> Take {
+    let before = (state.flow.receiver().kept_bytes(), state.flow.receiver().secured());
+    let take = state.flow.take();
+    if before != (state.flow.receiver().kept_bytes(), state.flow.receiver().secured()) {
+        state.rouse_outgoing();
+        state.rouse_held_back();
+    }
+    take
+}
+
+/// The application does not know that it is to secure points: it would wait for ever when the sender's window is full.
+fn ignored(state: &mut State) -> Status {
+    state.flow.app_left();
+    status::points_ignored()
 }
 
 impl Drop for Intake {

@@ -5,6 +5,5 @@ mod intake;
 mod pump;
 
 pub use body::AppBody;
-pub(crate) use intake::{Intake, Next};
 pub use pump::AppEnd;
 pub(crate) use pump::pump;

@@ -1,6 +1,7 @@
 //! Puts what a flow writes into few DATA frames.
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use bytes::{Bytes, BytesMut};
 
@@ -8,21 +9,34 @@ use bytes::{Bytes, BytesMut};
 const COPY_BELOW: usize = 4 << 10;
 /// Most bytes that are taken from a flow at a time, but for the last piece.
 const BATCH_BYTES: usize = 64 << 10;
+/// How much of a resumed attempt leaves in short frames.
+const CAREFUL_BYTES: usize = 64 << 10;
+/// The length of those. An HTTP/2 implementation hands out a DATA frame when it is whole, so a link that dies within
+/// every frame carries nothing, however often it comes back.
+const CAREFUL_FRAME_BYTES: usize = 4 << 10;
 
 /// DATA frames in the order in which they are to be sent.
 ///
 /// h2 counts frames below 256 bytes that nobody has read yet, and ends a connection over a few thousand of them: control
 /// frames therefore travel with the data around them where they can.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Batch {
     frames: VecDeque<Bytes>,
     /// A single short piece, which is not copied while it is alone.
     single: Bytes,
     joined: BytesMut,
     bytes: usize,
+    /// What still leaves in short frames.
+    careful_bytes: usize,
 }
 
 impl Batch {
+    /// For an attempt that follows one whose connection was lost.
+    //= S-16
+    pub(crate) fn careful() -> Self {
+        Self { careful_bytes: CAREFUL_BYTES, ..Self::default() }
+    }
+
     /// Adds a piece.
     pub(crate) fn push(&mut self, piece: Bytes) {
         self.bytes += piece.len();
@@ -56,13 +70,23 @@ impl Batch {
 
     /// The next frame. Call [`close`](Self::close) before.
     pub(crate) fn pop(&mut self) -> Option<Bytes> {
-        let frame = self.frames.pop_front()?;
+        let mut frame = self.frames.pop_front()?;
+        if self.careful_bytes > 0 && frame.len() > CAREFUL_FRAME_BYTES {
+            self.frames.push_front(frame.split_off(CAREFUL_FRAME_BYTES));
+        }
+        self.careful_bytes = self.careful_bytes.saturating_sub(frame.len());
         self.bytes -= frame.len();
         Some(frame)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.frames.is_empty()
+    }
+}
+
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Batch(<{} bytes>)", self.bytes)
     }
 }
 
@@ -89,6 +113,20 @@ mod tests {
         batch.push(piece.clone());
         batch.close();
         assert_eq!(batch.pop().map(|frame| frame.as_ptr()), Some(piece.as_ptr()));
+    }
+
+    #[test]
+    fn a_resumed_attempt_begins_with_short_frames() {
+        let mut batch = Batch::careful();
+        let piece = CAREFUL_BYTES - CAREFUL_FRAME_BYTES + 1;
+        for length in [piece, piece] {
+            batch.push(vec![0; length].into());
+        }
+        batch.close();
+        let lengths: Vec<_> = std::iter::from_fn(|| batch.pop().map(|frame| frame.len())).collect();
+        let mut expected = vec![CAREFUL_FRAME_BYTES; CAREFUL_BYTES / CAREFUL_FRAME_BYTES - 1];
+        expected.extend([1, CAREFUL_FRAME_BYTES, piece - CAREFUL_FRAME_BYTES]);
+        assert_eq!((lengths, batch.bytes), (expected, 0));
     }
 
     #[test]

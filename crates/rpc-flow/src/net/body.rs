@@ -1,8 +1,10 @@
 //! The outgoing body of one attempt.
 
+use std::error::Error;
+use std::fmt;
 use std::future::Future as _;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -39,12 +41,27 @@ pub struct NetBody {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-/// The attempt is over, and its HTTP/2 stream has to be reset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("attempt {attempt} is over")]
+/// The attempt is over, and its HTTP/2 stream has to be reset: with CANCEL, which hyper takes from the
+/// [`source`](Error::source).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reset {
     /// Which one.
     pub attempt: Attempt,
+}
+
+/// Without a reason hyper says INTERNAL_ERROR, and proxies count that against the server.
+static CANCEL: LazyLock<h2::Error> = LazyLock::new(|| h2::Reason::CANCEL.into());
+
+impl fmt::Display for Reset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "attempt {} is over", self.attempt)
+    }
+}
+
+impl Error for Reset {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*CANCEL)
+    }
 }
 
 /// What comes after the last DATA.
@@ -66,7 +83,8 @@ enum Drained {
 
 impl NetBody {
     pub(crate) fn new(shared: Arc<Shared>, attempt: Attempt, frames: Frames) -> Self {
-        Self { shared, attempt, frames, batch: Batch::default(), end: None, timer: None }
+        let batch = if attempt > Attempt::default() { Batch::careful() } else { Batch::default() };
+        Self { shared, attempt, frames, batch, end: None, timer: None }
     }
 
     fn drain(&mut self, cx: &Context<'_>) -> Drained {
@@ -217,7 +235,8 @@ impl Drop for NetBody {
             let side = self.shared.side;
             let Some(line) = state.line(self.attempt) else { return };
             (line.outgoing_lost, line.answered) = (true, false);
-            if side == Side::Server {
+            // What came before the connection was lost may still wait to be read: then the end of that tells it.
+            if side == Side::Server && line.incoming_over {
                 state.flow.detached(self.attempt);
             }
             state.rouse_all();

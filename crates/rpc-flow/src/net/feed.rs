@@ -1,6 +1,7 @@
 //! Reads the incoming body of one attempt.
 
 use std::error::Error;
+use std::fmt;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -23,7 +24,6 @@ const TURN_FRAMES: u32 = 64;
 /// Reads a server's request body or a client's response body for one attempt.
 ///
 /// Dropped before the end of [`run`](Self::run), it means that the connection is lost.
-#[derive(Debug)]
 pub struct Feed {
     shared: Arc<Shared>,
     attempt: Attempt,
@@ -92,6 +92,7 @@ impl Feed {
         let mut trailers = None;
         let how = poll_fn(|cx| self.poll_run(cx, body.as_mut(), &mut trailers)).await;
         self.ended = true;
+        self.over();
         Ended { how, trailers }
     }
 
@@ -106,7 +107,8 @@ impl Feed {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         for _ in 0..TURN_FRAMES {
-            let turn = match body.as_mut().poll_frame(cx) {
+            let next = if self.is_held_back(cx) { Poll::Pending } else { body.as_mut().poll_frame(cx) };
+            let turn = match next {
                 Poll::Pending => match self.wait(cx) {
                     Turn::More => return Poll::Pending,
                     over @ Turn::Over(_) => over,
@@ -133,6 +135,23 @@ impl Feed {
         }
     }
 
+    /// Whether the application has to take something first: that is all the credit of a caller without frames. Nobody
+    /// looks for the end of the connection meanwhile but the outgoing body.
+    //= S-31
+    fn is_held_back(&self, cx: &Context<'_>) -> bool {
+        self.frames == Frames::Off
+            && self.shared.with(|state| {
+                let full = !state.flow.reads_without_frames();
+                if let Some(line) = state.line(self.attempt) {
+                    line.held_back = full;
+                }
+                if full {
+                    state.wait_incoming(self.attempt, cx);
+                }
+                full
+            })
+    }
+
     /// Nothing came: whether it is worth waiting.
     fn wait(&self, cx: &Context<'_>) -> Turn {
         self.shared.with(|state| {
@@ -152,13 +171,18 @@ impl Feed {
 
     /// Takes one DATA apart. One lock for all that is in it.
     fn data(&mut self, data: Bytes) -> Turn {
+        let now = self.shared.now();
         let shared = Arc::clone(&self.shared);
         shared.with(|state| {
             if let Some(error) = state.flow.failed() {
                 return self.drained(state, data.len(), error);
             }
             self.incoming.push(data);
-            match self.arrived(state) {
+            let arrived = self.arrived(state);
+            if self.frames == Frames::Off {
+                state.flow.place_received_point(now);
+            }
+            match arrived {
                 Ok(()) => Turn::More,
                 // With its own line, the connection was lost on the way out; the body will say so.
                 Err(Fenced { .. }) if state.line(self.attempt).is_some() => Turn::More,
@@ -200,6 +224,17 @@ impl Feed {
         Turn::More
     }
 
+    /// Nothing more is read. If the other body was lost meanwhile, that is told now.
+    fn over(&self) {
+        self.shared.with(|state| {
+            let Some(line) = state.line(self.attempt) else { return };
+            line.incoming_over = true;
+            if line.outgoing_lost {
+                state.flow.detached(self.attempt);
+            }
+        });
+    }
+
     fn broken(&self, error: Box<dyn Error + Send + Sync>) -> How {
         self.shared.with(|state| {
             if state.line(self.attempt).is_none() {
@@ -219,19 +254,30 @@ impl Feed {
             line.closing = side == Side::Client;
             let answered = side == Side::Server && line.answered;
             state.rouse_all();
-            // A failed stream stays on its connection: the other body still says why.
-            if let Some(error) = state.flow.failed() {
-                return How::Failed(error);
-            }
             //= W-23
             let complete = match self.frames {
                 Frames::Off if self.incoming.is_whole() => {
                     state.flow.ended_without_frames(self.attempt).map(|()| true)
                 }
+                // A failed stream stays on its connection: the other body still says why.
+                Frames::On | Frames::Off if state.flow.failed().is_some() => Ok(false),
                 Frames::On | Frames::Off => state.flow.transport_ended(self.attempt),
             };
-            if complete == Ok(true) || answered { How::Complete } else { How::Short }
+            match state.flow.failed() {
+                Some(error) => How::Failed(error),
+                None if complete == Ok(true) || answered => How::Complete,
+                None => How::Short,
+            }
         })
+    }
+}
+
+impl fmt::Debug for Feed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Feed")
+            .field("attempt", &self.attempt)
+            .field("frames", &self.frames)
+            .finish_non_exhaustive()
     }
 }
 
@@ -240,6 +286,7 @@ impl Drop for Feed {
         if self.ended {
             return;
         }
+        self.over();
         self.shared.with(|state| {
             if state.line(self.attempt).is_some() {
                 state.flow.detached(self.attempt);

@@ -108,6 +108,16 @@ async fn make(plan: &Plan, [client, server]: [Stream; 2]) -> Report {
     let request = tokio::spawn(give(client.clone(), plan.clone()));
     let handler = tokio::spawn(handle(server.clone(), plan.clone()));
     let caller = tokio::spawn(read(client.app_body(), plan.clone(), 1, None));
+    let report = carry(plan, &client, &server).await;
+    let trailers = caller.await.unwrap().unwrap_or_else(|status| panic!("{status}: {plan:?}"));
+    assert_eq!(trailers, Some(ok_trailers()), "{plan:?}");
+    handler.await.unwrap();
+    request.await.unwrap();
+    report
+}
+
+/// Carries a call over as many connections as it takes, and concludes the client's side.
+pub(super) async fn carry(plan: &Plan, client: &Stream, server: &Stream) -> Report {
     let mut report = Report { bytes: [0; 2], frames: [0; 2], resumes: 0 };
     let mut half_open = Vec::new();
     let mut random = Random::new(plan.seed ^ 0xF00D);
@@ -128,7 +138,7 @@ async fn make(plan: &Plan, [client, server]: [Stream; 2]) -> Report {
         let (left, ended) = tokio::join!(link, client_feed.run(response));
         let noticed = left.is_none();
         half_open.extend(left);
-        check(plan, &[&client, &server]);
+        check(plan, &[client, server]);
         if number == 0 {
             report.bytes = [0, 1].map(|way| ways[way].bytes);
             report.frames = [0, 1].map(|way| ways[way].frames);
@@ -145,10 +155,6 @@ async fn make(plan: &Plan, [client, server]: [Stream; 2]) -> Report {
             how => panic!("attempt {number} {how:?}: {plan:?}"),
         }
     }
-    let trailers = caller.await.unwrap().unwrap_or_else(|status| panic!("{status}: {plan:?}"));
-    assert_eq!(trailers, Some(ok_trailers()), "{plan:?}");
-    handler.await.unwrap();
-    request.await.unwrap();
     report.resumes = client.progress().resumes;
     assert_eq!(report.resumes, deaths);
     report

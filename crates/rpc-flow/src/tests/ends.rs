@@ -156,6 +156,7 @@ fn an_older_attempt_ends_at_once_at_both_sides() {
         let (_to, request) = pipe(1);
         let feed = tokio::spawn(feed.run(request));
         let silent = tokio::spawn(async move {
+            assert!(matches!(frame(&mut body).await, Some(Ok(Ok(_)))), "its credit");
             let next = frame(&mut body).await;
             (next, frame(&mut body).await)
         });
@@ -209,7 +210,7 @@ fn an_error_that_comes_instead_of_an_answer_reaches_the_caller() {
             assert!(frame(&mut body).await.is_none(), "ended, not reset");
             client.conclude(ended.trailers.unwrap());
             let (_, status) = drain(&mut client.app_body()).await;
-            let expected = if code == Code::Ok { Code::Unavailable } else { code };
+            let expected = if code == Code::Ok { Code::Aborted } else { code };
             assert_eq!(status.expect("not an end").code(), expected);
         }
     });

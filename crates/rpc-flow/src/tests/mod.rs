@@ -4,15 +4,20 @@ mod call;
 mod cuts;
 mod ends;
 mod explicit;
+mod frameless;
+mod handles;
 mod link;
 mod load;
 mod pair;
+mod typed;
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::Body;
+use tokio::time::timeout;
 
 /// A small generator (xorshift*), so that a seed always means the same run.
 #[derive(Debug, Clone)]
@@ -80,14 +85,16 @@ where
     Some(next.map(|frame| frame.into_data().map_err(|frame| frame.into_trailers().unwrap_or_default())))
 }
 
-/// Runs on a clock that jumps to the next timer when nothing else is to be done.
+/// Runs on a clock that jumps to the next timer when nothing else is to be done. The last timer is one of its own, so a
+/// task that nobody wakes is found out.
 fn run<F: Future>(test: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .unwrap()
-        .block_on(test)
+        .block_on(async { timeout(Duration::from_secs(1_000_000), test).await })
+        .expect("no end: somebody was not woken")
 }
 
 fn ok_trailers() -> HeaderMap {

@@ -38,6 +38,11 @@ impl Pair {
 
     /// Begins an attempt at both sides, over a connection that is lost when its task is aborted.
     pub(super) fn connect(&self, number: u32) -> Connected {
+        self.connect_over(number, [Way::new(1), Way::new(2)])
+    }
+
+    /// The same over ways that may die.
+    pub(super) fn connect_over(&self, number: u32, mut ways: [Way; 2]) -> Connected {
         let attempt = self.client.attempt(Attempt(number), None, Frames::On).unwrap();
         assert_eq!(attempt.number(), Attempt(number));
         let resume = attempt.resume().copied();
@@ -47,7 +52,6 @@ impl Pair {
         let (to_server, request) = pipe(4);
         let (to_client, response) = pipe(4);
         let link = async move {
-            let mut ways = [Way::new(1), Way::new(2)];
             connection([client_body, server_body], [to_server, to_client], &mut ways, false).await;
             ways
         };

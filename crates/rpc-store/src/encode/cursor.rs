@@ -1,8 +1,9 @@
-//! Fields, one after the other: little-endian numbers, text and lists with a length of 16 bits before them.
+//! Fields, one after the other: little-endian numbers, text and lists with a length of 16 bits before them, other bytes
+//! with one of 32.
 
 use std::time::Duration;
 
-use super::{DecodeError, EncodeError};
+use super::{BODY_BYTES_MAX, DecodeError, EncodeError};
 
 const LENGTH_MAX: usize = u16::MAX as usize;
 
@@ -47,41 +48,49 @@ impl FieldWriter {
         Ok(())
     }
 
+    /// Bytes with their length in 32 bits before them.
+    pub(super) fn bytes(&mut self, field: &'static str, bytes: &[u8]) -> Result<(), EncodeError> {
+        let too_long = EncodeError::TooLong { field, size: bytes.len(), max: BODY_BYTES_MAX };
+        self.u32(u32::try_from(bytes.len()).map_err(|_| too_long)?);
+        self.raw(bytes);
+        Ok(())
+    }
+
     pub(super) fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
 }
 
 /// Reads fields; each read names its field for the error.
-pub(super) struct FieldReader<'a> {
+pub(crate) struct FieldReader<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> FieldReader<'a> {
-    pub(super) fn new(body: &'a [u8]) -> Self {
+    pub(crate) fn new(body: &'a [u8]) -> Self {
         Self { rest: body }
     }
 
-    pub(super) fn raw<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], DecodeError> {
+    pub(crate) fn raw<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], DecodeError> {
         let (bytes, rest) = self.rest.split_first_chunk::<N>().ok_or(DecodeError::Field(field))?;
         self.rest = rest;
         Ok(*bytes)
     }
 
-    pub(super) fn u8(&mut self, field: &'static str) -> Result<u8, DecodeError> {
+    pub(crate) fn u8(&mut self, field: &'static str) -> Result<u8, DecodeError> {
         Ok(u8::from_le_bytes(self.raw(field)?))
     }
 
-    pub(super) fn u32(&mut self, field: &'static str) -> Result<u32, DecodeError> {
+    pub(crate) fn u32(&mut self, field: &'static str) -> Result<u32, DecodeError> {
         Ok(u32::from_le_bytes(self.raw(field)?))
     }
 
-    pub(super) fn u64(&mut self, field: &'static str) -> Result<u64, DecodeError> {
+    pub(crate) fn u64(&mut self, field: &'static str) -> Result<u64, DecodeError> {
         Ok(u64::from_le_bytes(self.raw(field)?))
     }
 
     /// `Duration::new` carries a whole second over and panics at the end of its range: neither is ever written.
-    pub(super) fn duration(&mut self, field: &'static str) -> Result<Duration, DecodeError> {
+    pub(crate) fn duration(&mut self, field: &'static str) -> Result<Duration, DecodeError> {
         let (seconds, nanos) = (self.u64(field)?, self.u32(field)?);
         if nanos >= 1_000_000_000 {
             return Err(DecodeError::Field(field));
@@ -89,19 +98,28 @@ impl<'a> FieldReader<'a> {
         Ok(Duration::new(seconds, nanos))
     }
 
-    pub(super) fn length(&mut self, field: &'static str) -> Result<usize, DecodeError> {
+    pub(crate) fn length(&mut self, field: &'static str) -> Result<usize, DecodeError> {
         Ok(usize::from(u16::from_le_bytes(self.raw(field)?)))
     }
 
-    pub(super) fn text(&mut self, field: &'static str) -> Result<&'a str, DecodeError> {
+    pub(crate) fn text(&mut self, field: &'static str) -> Result<&'a str, DecodeError> {
         let size = self.length(field)?;
-        let (bytes, rest) = self.rest.split_at_checked(size).ok_or(DecodeError::Field(field))?;
-        self.rest = rest;
+        let bytes = self.take(field, size)?;
         std::str::from_utf8(bytes).map_err(|_| DecodeError::Field(field))
     }
 
+    pub(crate) fn bytes(&mut self, field: &'static str) -> Result<&'a [u8], DecodeError> {
+        let size = usize::try_from(self.u32(field)?).map_err(|_| DecodeError::Field(field))?;
+        self.take(field, size)
+    }
+
+    /// All that is left.
+    pub(crate) fn rest(self) -> &'a [u8] {
+        self.rest
+    }
+
     /// Whether the optional field that follows is there.
-    pub(super) fn presence(&mut self, field: &'static str) -> Result<bool, DecodeError> {
+    pub(crate) fn presence(&mut self, field: &'static str) -> Result<bool, DecodeError> {
         match self.u8(field)? {
             0 => Ok(false),
             1 => Ok(true),
@@ -109,8 +127,14 @@ impl<'a> FieldReader<'a> {
         }
     }
 
+    fn take(&mut self, field: &'static str, size: usize) -> Result<&'a [u8], DecodeError> {
+        let (bytes, rest) = self.rest.split_at_checked(size).ok_or(DecodeError::Field(field))?;
+        self.rest = rest;
+        Ok(bytes)
+    }
+
     /// Everything has been read: one record has one spelling.
-    pub(super) fn finish(self) -> Result<(), DecodeError> {
+    pub(crate) fn finish(self) -> Result<(), DecodeError> {
         if self.rest.is_empty() { Ok(()) } else { Err(DecodeError::Length) }
     }
 }

@@ -5,23 +5,32 @@
 //! panics and never allocates more than the bytes it was given.
 
 mod cursor;
+mod keys;
 mod session;
+mod slot;
 mod state;
 #[cfg(test)]
 mod tests;
+mod value;
 
-pub(crate) use session::{decode_session, encode_ended, encode_live};
+pub(crate) use cursor::FieldReader;
+pub(crate) use keys::{
+    COMMITS_KEY, HEADER_KEY, Key, KeyRange, NUMBERS_KEY, is_value_key, range_above, range_of, session_key,
+    slot_key, value_key,
+};
+pub(crate) use session::{Life, decode_life, decode_session, encode_ended, encode_live};
+pub(crate) use slot::{decode_slot, encode_slot};
 pub use state::StoreId;
 pub(crate) use state::{Header, decode_counter, decode_header, encode_counter, encode_header};
-
-use rpc_core::id::SessionId;
+pub(crate) use value::{decode_value, encode_value};
 
 /// The format that this version writes, and the only one it reads.
-pub(crate) const FORMAT_VERSION: u8 = 1;
+pub(crate) const FORMAT_VERSION: u8 = 2;
 
-/// Largest body of a record. A session with the longest names and lists that the server's own bounds allow stays far
-/// below; a write over it is refused.
-pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
+/// Largest body of a record. A session with the longest names and lists that the server's own bounds allow, a value of
+/// the application and a reply of 1 MiB, the largest that a server can be told to keep, stay below; a write over it is
+/// refused.
+pub(crate) const BODY_BYTES_MAX: usize = 2 << 20;
 
 /// Version, kind and length.
 const HEAD_BYTES: usize = 6;
@@ -29,25 +38,6 @@ const CHECKSUM_BYTES: usize = 4;
 
 /// Largest value: a frame around the largest body.
 pub(crate) const VALUE_BYTES_MAX: usize = HEAD_BYTES + BODY_BYTES_MAX + CHECKSUM_BYTES;
-
-/// The store's own keys begin with 0, sessions with 1: what comes later gets a number of its own.
-pub(crate) const HEADER_KEY: &[u8] = b"\0header";
-pub(crate) const NUMBERS_KEY: &[u8] = b"\0numbers";
-pub(crate) const COMMITS_KEY: &[u8] = b"\0commits";
-const SESSION_TABLE: u8 = 1;
-
-/// The key of a session. The number is big-endian, unlike everything else: keys are ordered by their bytes.
-pub(crate) fn session_key(session: SessionId) -> [u8; 9] {
-    let mut key = [SESSION_TABLE; 9];
-    key[1..].copy_from_slice(&session.value().to_be_bytes());
-    key
-}
-
-/// The session that a key names; `None`: the key is no session's.
-pub(crate) fn session_of(key: &[u8]) -> Option<SessionId> {
-    let (&SESSION_TABLE, number) = key.split_first()? else { return None };
-    SessionId::new(u64::from_be_bytes(number.try_into().ok()?))
-}
 
 /// What a body is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +47,8 @@ pub(crate) enum Kind {
     Counter = 2,
     Live = 16,
     Ended = 17,
+    Slot = 18,
+    Value = 32,
 }
 
 impl Kind {
@@ -66,6 +58,8 @@ impl Kind {
             2 => Some(Self::Counter),
             16 => Some(Self::Live),
             17 => Some(Self::Ended),
+            18 => Some(Self::Slot),
+            32 => Some(Self::Value),
             _ => None,
         }
     }

@@ -58,17 +58,38 @@ pub(crate) fn encode_ended(
     seal(&session_key(session), Kind::Ended, &fields.into_bytes())
 }
 
+/// Whether a session lives, and under which epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Life {
+    Live(Epoch),
+    Ended(Epoch),
+}
+
+/// What the writes of a session rest on, without the rest of its record. The checksum is verified.
+pub(crate) fn decode_life(session: SessionId, value: &[u8]) -> Result<Life, DecodeError> {
+    let (kind, body) = open(&session_key(session), value)?;
+    read_life(kind, &mut FieldReader::new(body))
+}
+
+/// The session without what its slots remember: those are records of their own.
 pub(crate) fn decode_session(session: SessionId, value: &[u8]) -> Result<Stored, DecodeError> {
     let (kind, body) = open(&session_key(session), value)?;
     let mut fields = FieldReader::new(body);
-    let epoch = Epoch(fields.u64("epoch")?);
-    let stored = match kind {
-        Kind::Live => Stored::Live(epoch, Box::new(read_record(&mut fields)?)),
-        Kind::Ended => Stored::Ended(epoch, Box::new(read_tombstone(&mut fields)?)),
-        Kind::Header | Kind::Counter => return Err(DecodeError::Field("kind")),
+    let stored = match read_life(kind, &mut fields)? {
+        Life::Live(epoch) => Stored::Live(epoch, Box::new(read_record(&mut fields)?), Vec::new()),
+        Life::Ended(epoch) => Stored::Ended(epoch, Box::new(read_tombstone(&mut fields)?)),
     };
     fields.finish()?;
     Ok(stored)
+}
+
+fn read_life(kind: Kind, fields: &mut FieldReader<'_>) -> Result<Life, DecodeError> {
+    let epoch = Epoch(fields.u64("epoch")?);
+    match kind {
+        Kind::Live => Ok(Life::Live(epoch)),
+        Kind::Ended => Ok(Life::Ended(epoch)),
+        Kind::Header | Kind::Counter | Kind::Slot | Kind::Value => Err(DecodeError::Field("kind")),
+    }
 }
 
 fn read_record(fields: &mut FieldReader<'_>) -> Result<SessionRecord, DecodeError> {

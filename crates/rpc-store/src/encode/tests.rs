@@ -1,13 +1,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use proptest::prelude::*;
 use rpc_core::error::Reason;
-use rpc_core::id::{Epoch, Nonce, SessionId, TicketHash};
+use rpc_core::id::{Epoch, Fingerprint, Nonce, Sequence, SessionId, SlotId, TicketHash};
 use rpc_core::negotiate::{Agreement, FirstTurn, Grant, ServiceGrant, Unit, Units};
 use rpc_core::principal::Principal;
-use rpc_core::record::{End, SessionRecord, TicketHashes, Tombstone};
+use rpc_core::record::{CallRecord, End, Reply, SessionRecord, SlotRecord, TicketHashes, Tombstone};
 use rpc_core::store::Stored;
+use rpc_core::transaction::{Version, Versioned};
 
 use super::*;
 
@@ -50,13 +52,13 @@ fn tombstone(end: End) -> Box<Tombstone> {
 
 fn encode(stored: &Stored) -> Vec<u8> {
     match stored {
-        Stored::Live(epoch, record) => encode_live(session(), *epoch, record).unwrap(),
+        Stored::Live(epoch, record, _) => encode_live(session(), *epoch, record).unwrap(),
         Stored::Ended(epoch, tombstone) => encode_ended(session(), *epoch, tombstone).unwrap(),
     }
 }
 
 fn examples() -> Vec<Stored> {
-    let live = (0..6).map(|n| Stored::Live(Epoch(u64::from(n)), record(n)));
+    let live = (0..6).map(|n| Stored::Live(Epoch(u64::from(n)), record(n), Vec::new()));
     let ended = [End::Released, End::Aborted, End::Expired];
     live.chain(ended.into_iter().map(|end| Stored::Ended(Epoch(9), tombstone(end)))).collect()
 }
@@ -65,8 +67,62 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+fn slots() -> Vec<SlotRecord> {
+    let reply = Reply {
+        code: 7,
+        head: Bytes::from_static(b"h"),
+        message: Bytes::from_static(b"message"),
+        trailer: Bytes::from_static(b"tr"),
+    };
+    let calls = [
+        CallRecord::Begun(Fingerprint(7)),
+        CallRecord::Done(Fingerprint(u128::MAX), reply.clone()),
+        CallRecord::ReplyDropped(Fingerprint(1 << 100), reply),
+        CallRecord::Unknown(Some(Fingerprint(0))),
+        CallRecord::Unknown(None),
+        CallRecord::Settled,
+    ];
+    let record = |call| SlotRecord { slot: SlotId(258), sequence: Sequence(5), call };
+    calls.map(record).into()
+}
+
+fn decode_258(value: &[u8]) -> Result<SlotRecord, DecodeError> {
+    decode_slot(session(), SlotId(258), value)
+}
+
+fn value() -> Versioned {
+    Versioned { version: Version(9), value: Bytes::from_static(b"value") }
+}
+
+/// Whether a decoder takes these bytes.
+type Takes = fn(&[u8]) -> bool;
+
+/// A record of every kind, with its decoder.
+fn records() -> Vec<(Vec<u8>, Takes)> {
+    let mut all: Vec<(Vec<u8>, Takes)> = Vec::new();
+    all.extend(
+        examples().iter().map(|stored| -> (_, Takes) {
+            (encode(stored), |bytes| decode_session(session(), bytes).is_ok())
+        }),
+    );
+    all.extend(slots().iter().map(|slot| -> (_, Takes) {
+        (encode_slot(session(), slot).unwrap(), |bytes| decode_258(bytes).is_ok())
+    }));
+    all.push((encode_value(b"key", value().version, &value().value).unwrap(), |bytes| {
+        decode_value(b"key", bytes).is_ok()
+    }));
+    all
+}
+
 #[test]
 fn what_was_encoded_is_decoded() {
+    for slot in slots() {
+        assert_eq!(decode_258(&encode_slot(session(), &slot).unwrap()), Ok(slot));
+    }
+    let bytes = encode_value(b"key", value().version, &value().value).unwrap();
+    assert_eq!(decode_value(b"key", &bytes), Ok(value()));
+    let empty = encode_value(b"key", Version(1), b"").unwrap();
+    assert_eq!(decode_value(b"key", &empty).unwrap().value, Bytes::new());
     for stored in examples() {
         assert_eq!(decode_session(session(), &encode(&stored)), Ok(stored));
     }
@@ -82,44 +138,61 @@ fn the_format_is_this_to_the_byte() {
     assert_eq!(hex(&header), HEADER);
     assert_eq!(hex(&encode_counter(COMMITS_KEY, 258).unwrap()), COUNTER);
     assert_eq!(hex(&session_key(session())), "010000000000001267");
-    assert_eq!(hex(&encode(&Stored::Live(Epoch(2), record(3)))), LIVE);
+    assert_eq!(hex(&encode(&Stored::Live(Epoch(2), record(3), Vec::new()))), LIVE);
     assert_eq!(hex(&encode(&Stored::Ended(Epoch(2), tombstone(End::Expired)))), ENDED);
+    assert_eq!(hex(&slot_key(session(), SlotId(258))), "01000000000000126700000102");
+    let encoded: Vec<_> = slots().iter().map(|slot| hex(&encode_slot(session(), slot).unwrap())).collect();
+    assert_eq!(encoded, SLOTS);
+    assert_eq!(hex(&value_key(b"key")), "026b6579");
+    assert_eq!(hex(&encode_value(b"key", Version(9), b"value").unwrap()), VALUE);
 }
 
-const HEADER: &str = "010110000000a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a51f6c6214";
-const COUNTER: &str = "0102080000000201000000000000c58a4208";
+const HEADER: &str = "020110000000a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5c35f5cf0";
+const COUNTER: &str = "02020800000002010000000000000f754bf4";
 const LIVE: &str = concat!(
-    "0110050100000200000000000000160068747470733a2f2f6973737565722e6578616d706c6509007375626a6563742d",
+    "0210050100000200000000000000160068747470733a2f2f6973737565722e6578616d706c6509007375626a6563742d",
     "330303030303030303030303030303030303030303030303030303030303030303030303030303030303030303030303",
     "0301fcfcfcfcfcfcfcfcfcfcfcfcfcfcfcfcfcfcfcfcfcfcfcfcfcfcfcfcfcfcfcfc0100d2496b0000000002000b006c",
     "65646765722e726561640c006c65646765722e777269746501000000228000001e00000000000000000000005a000000",
     "0000000005000000100000000000010000001000000000000102000e0062616e6b2e76312e4c6564676572000d006261",
-    "6e6b2e76312e41646d696e010d0053434f50455f4d495353494e476bd8fd49",
+    "6e6b2e76312e41646d696e010d0053434f50455f4d495353494e4766a19cd7",
 );
 const ENDED: &str = concat!(
-    "01113c0000000200000000000000160068747470733a2f2f6973737565722e6578616d706c6509007375626a6563742d",
-    "31010101010101010101010101010101010375171690",
+    "02113c0000000200000000000000160068747470733a2f2f6973737565722e6578616d706c6509007375626a6563742d",
+    "310101010101010101010101010101010103e610513b",
 );
+const SLOTS: [&str; 6] = [
+    "02121900000005000000000000000107000000000000000000000000000000dc4cb9a4",
+    concat!(
+        "021230000000050000000000000002ffffffffffffffffffffffffffffffff070100000068070000006d657373616765",
+        "020000007472f61f8b2c",
+    ),
+    concat!(
+        "02123000000005000000000000000300000000000000000000000010000000070100000068070000006d657373616765",
+        "02000000747285f040cf",
+    ),
+    "02121a0000000500000000000000040100000000000000000000000000000000c9b2ff05",
+    "02120a000000050000000000000004008d91a043",
+    "0212090000000500000000000000054d0ef425",
+];
+const VALUE: &str = "02200d000000090000000000000076616c75651c337421";
 
 #[test]
 fn every_truncation_is_an_error() {
-    for stored in examples() {
-        let value = encode(&stored);
+    for (value, is_taken) in records() {
         for length in 0..value.len() {
-            assert!(decode_session(session(), &value[..length]).is_err(), "{length} of {}", value.len());
+            assert!(!is_taken(&value[..length]), "{length} of {}", value.len());
         }
-        let longer = [value.as_slice(), &[0]].concat();
-        assert!(decode_session(session(), &longer).is_err());
+        assert!(!is_taken(&[value.as_slice(), &[0]].concat()));
     }
 }
 
 #[test]
 fn every_flipped_bit_is_an_error() {
-    for stored in examples() {
-        let mut value = encode(&stored);
+    for (mut value, is_taken) in records() {
         for bit in 0..value.len() * 8 {
             value[bit / 8] ^= 1 << (bit % 8);
-            assert!(decode_session(session(), &value).is_err(), "bit {bit} of {stored:?}");
+            assert!(!is_taken(&value), "bit {bit} of {}", hex(&value));
             value[bit / 8] ^= 1 << (bit % 8);
         }
     }
@@ -132,14 +205,33 @@ fn a_record_belongs_to_its_key() {
     assert_eq!(decode_session(other, &value), Err(DecodeError::Checksum));
     let counter = encode_counter(NUMBERS_KEY, 1).unwrap();
     assert_eq!(decode_counter(COMMITS_KEY, &counter), Err(DecodeError::Checksum));
+    let slot = encode_slot(session(), &slots()[0]).unwrap();
+    assert_eq!(decode_slot(other, SlotId(258), &slot), Err(DecodeError::Checksum));
+    assert_eq!(decode_slot(session(), SlotId(2), &slot), Err(DecodeError::Checksum));
+    let value = encode_value(b"key", Version(1), b"").unwrap();
+    assert_eq!(decode_value(b"yek", &value), Err(DecodeError::Checksum));
+}
+
+#[test]
+fn a_life_is_read_without_the_rest() {
+    for stored in examples() {
+        let expected = match &stored {
+            Stored::Live(epoch, ..) => Life::Live(*epoch),
+            Stored::Ended(epoch, _) => Life::Ended(*epoch),
+        };
+        let mut value = encode(&stored);
+        assert_eq!(decode_life(session(), &value), Ok(expected));
+        value[40] ^= 1;
+        assert_eq!(decode_life(session(), &value), Err(DecodeError::Checksum));
+    }
 }
 
 #[test]
 fn a_later_format_is_named() {
     let mut value = encode(&examples()[0]);
-    value[0] = 2;
+    value[0] = 3;
     let error = decode_session(session(), &value).unwrap_err();
-    assert_eq!(error.to_string(), "format version 2, this program reads 1");
+    assert_eq!(error.to_string(), "format version 3, this program reads 2");
 }
 
 #[test]
@@ -148,31 +240,19 @@ fn what_does_not_fit_is_refused() {
     long.scopes = std::iter::repeat_n(Box::from("x"), 65_536).collect();
     let error = encode_live(session(), Epoch(1), &long).unwrap_err();
     assert_eq!(error.to_string(), "scopes has 65536 bytes or items, 65535 is the most");
-    long.scopes = std::iter::repeat_n(Box::from("x".repeat(32)), 65_535).collect();
+    long.scopes = std::iter::repeat_n(Box::from("x".repeat(64)), 65_535).collect();
     assert!(matches!(
         encode_live(session(), Epoch(1), &long),
         Err(EncodeError::TooLong { field: "record", max: BODY_BYTES_MAX, .. })
     ));
 }
 
-#[test]
-fn keys_are_ordered_like_numbers() {
-    let numbers = [1, 2, 255, 256, 65_535, 65_536, u64::MAX];
-    let keys = numbers.map(|number| session_key(SessionId::new(number).unwrap()));
-    assert!(keys.is_sorted());
-    assert!(keys.iter().all(|key| key.as_slice() > COMMITS_KEY && key.as_slice() > NUMBERS_KEY));
-    for (key, number) in keys.iter().zip(numbers) {
-        assert_eq!(session_of(key), SessionId::new(number));
-    }
-    assert_eq!(session_of(&[1, 0, 0, 0, 0, 0, 0, 0, 0]), None);
-    assert_eq!(session_of(HEADER_KEY), None);
-    assert_eq!(session_of(&[]), None);
-}
-
 proptest! {
     #[test]
     fn any_bytes_are_decoded_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
         let _ = decode_session(session(), &bytes);
+        let _ = decode_258(&bytes);
+        let _ = decode_value(b"key", &bytes);
         let _ = decode_header(&bytes);
         let _ = decode_counter(NUMBERS_KEY, &bytes);
     }
@@ -184,13 +264,29 @@ proptest! {
         keep in 0..600_usize,
         live in any::<bool>(),
     ) {
-        let valid = encode(&Stored::Live(Epoch(1), record(1)));
+        let valid = encode(&Stored::Live(Epoch(1), record(1), Vec::new()));
         let (_, valid) = open(&session_key(session()), &valid).unwrap();
         let body = [&valid[..keep.min(valid.len())], body.as_slice()].concat();
         let kind = if live { Kind::Live } else { Kind::Ended };
         let value = seal(&session_key(session()), kind, &body).unwrap();
         if let Ok(stored) = decode_session(session(), &value) {
             prop_assert_eq!(encode(&stored), value);
+        }
+    }
+
+    #[test]
+    fn any_body_of_a_slot_is_refused_or_has_this_one_spelling(
+        body in prop::collection::vec(any::<u8>(), 0..60),
+        keep in 0..60_usize,
+        of in 0..6_usize,
+    ) {
+        let key = slot_key(session(), SlotId(258));
+        let valid = encode_slot(session(), &slots()[of]).unwrap();
+        let (_, valid) = open(&key, &valid).unwrap();
+        let body = [&valid[..keep.min(valid.len())], body.as_slice()].concat();
+        let value = seal(&key, Kind::Slot, &body).unwrap();
+        if let Ok(slot) = decode_258(&value) {
+            prop_assert_eq!(encode_slot(session(), &slot).unwrap(), value);
         }
     }
 }

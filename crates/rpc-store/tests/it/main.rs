@@ -6,3 +6,4 @@ mod kill;
 mod model;
 mod operators;
 mod support;
+mod syscalls;

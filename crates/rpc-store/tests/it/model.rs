@@ -3,10 +3,12 @@
 use std::num::NonZeroU32;
 use std::sync::Mutex;
 
+use bytes::Bytes;
 use proptest::prelude::*;
-use rpc_core::id::{Epoch, SessionId};
-use rpc_core::record::{Change, End, Tombstone, Write};
+use rpc_core::id::{Epoch, Sequence, SessionId, SlotId};
+use rpc_core::record::{CallRecord, Change, End, SlotRecord, Tombstone, Write};
 use rpc_core::store::{MemoryStore, Store, suite};
+use rpc_core::transaction::{Transaction, Version};
 use rpc_store::EmbeddedStore;
 
 use crate::support::Scratch;
@@ -22,9 +24,47 @@ fn passes_the_suite() {
     });
 }
 
+/// A write, and what its transaction reads and writes if it has one. Versions are each store's own, so that what was read
+/// is asked of each store when its batch is made.
+#[derive(Debug, Clone)]
+struct Planned {
+    write: Write,
+    reads: Vec<(u8, Freshness)>,
+    writes: Vec<(u8, Option<u8>)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Freshness {
+    /// As the store has it now.
+    Now,
+    /// As no store has it, now or later in this batch.
+    Stale,
+}
+
+impl Planned {
+    fn for_store(&self, store: &impl Store) -> Write {
+        let Change::Commit(slot, _) = &self.write.change else { return self.write.clone() };
+        let mut transaction = Transaction::new();
+        for (key, freshness) in &self.reads {
+            let version = match freshness {
+                Freshness::Now => {
+                    store.get(&[*key]).expect("works").map_or(Version::NONE, |value| value.version)
+                }
+                Freshness::Stale => Version(u64::MAX),
+            };
+            transaction.read(Bytes::from(vec![*key]), version).expect("within the bounds");
+        }
+        for (key, value) in &self.writes {
+            let value = value.map(|n| Bytes::from(vec![n; usize::from(n)]));
+            transaction.write(Bytes::from(vec![*key]), value).expect("within the bounds");
+        }
+        Write { change: Change::Commit(slot.clone(), Box::new(transaction)), ..self.write.clone() }
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Step {
-    Commit(Vec<Write>),
+    Commit(Vec<Planned>),
     Reserve(NonZeroU32),
     Reopen,
     Kill,
@@ -40,15 +80,34 @@ fn change() -> impl Strategy<Value = Change> {
             Change::End(Box::new(Tombstone { principal: record.principal, nonce: record.nonce, end }))
         }),
         2 => Just(Change::Forget),
+        1 => Just(Change::Claim(Epoch(2))),
+        6 => slot().prop_map(|slot| Change::Slot(Box::new(slot))),
+        6 => slot().prop_map(|slot| Change::Commit(Box::new(slot), Box::default())),
     ]
 }
 
-fn write() -> impl Strategy<Value = Write> {
-    (1..6_u64, prop_oneof![9 => Just(1), 1 => Just(2)], change()).prop_map(|(number, epoch, change)| Write {
-        session: SessionId::new(number).expect("from 1"),
-        epoch: Epoch(epoch),
-        change,
+fn slot() -> impl Strategy<Value = SlotRecord> {
+    (0..4_u32, any::<u8>(), 0..5_usize).prop_map(|(slot, n, call)| SlotRecord {
+        slot: SlotId(slot * 100),
+        sequence: Sequence(u64::from(n)),
+        call: match suite::call_records()[call].clone() {
+            CallRecord::Done(fingerprint, _) => CallRecord::Done(fingerprint, suite::reply(n)),
+            other => other,
+        },
     })
+}
+
+fn write() -> impl Strategy<Value = Planned> {
+    let freshness = prop_oneof![9 => Just(Freshness::Now), 1 => Just(Freshness::Stale)];
+    (
+        (1..6_u64, prop_oneof![6 => Just(1), 4 => Just(2)], change()),
+        prop::collection::vec((0..5_u8, freshness), 0..3),
+        prop::collection::vec((0..5_u8, prop::option::weighted(0.7, any::<u8>())), 0..4),
+    )
+        .prop_map(|((number, epoch, change), reads, writes)| {
+            let session = SessionId::new(number).expect("from 1");
+            Planned { write: Write { session, epoch: Epoch(epoch), change }, reads, writes }
+        })
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -70,7 +129,11 @@ proptest! {
         let mut store = EmbeddedStore::open(scratch.path()).expect("a new store");
         for step in steps {
             match step {
-                Step::Commit(batch) => prop_assert_eq!(store.commit(&batch), model.commit(&batch)),
+                Step::Commit(batch) => {
+                    let ours: Vec<_> = batch.iter().map(|write| write.for_store(&store)).collect();
+                    let models: Vec<_> = batch.iter().map(|write| write.for_store(&model)).collect();
+                    prop_assert_eq!(store.commit(&ours), model.commit(&models));
+                }
                 Step::Reserve(count) => {
                     prop_assert_eq!(store.reserve_numbers(count), model.reserve_numbers(count));
                 }
@@ -89,6 +152,10 @@ proptest! {
             for number in 1..6 {
                 let session = SessionId::new(number).expect("from 1");
                 prop_assert_eq!(store.load(session), model.load(session));
+            }
+            for key in 0..5_u8 {
+                let value = |store: &dyn Store| store.get(&[key]).expect("works").map(|versioned| versioned.value);
+                prop_assert_eq!(value(&store), value(&model));
             }
         }
     }

@@ -68,7 +68,10 @@ fn check_counts_what_is_there() {
     drop(store);
     let report = check(scratch.path()).expect("a sound store");
     assert!(report.is_sound());
-    assert_eq!((report.id, report.sessions_live, report.sessions_ended, report.commits), (id, 2, 0, 2));
+    assert_eq!(
+        (report.id, report.contents.sessions_live, report.contents.sessions_ended, report.commits),
+        (id, 2, 0, 2)
+    );
     assert!(report.bytes_on_disk > 0);
 }
 
@@ -97,7 +100,7 @@ fn a_backup_is_of_one_instant_while_the_store_goes_on() {
         assert_ne!(report.id, store.id());
         let copy = EmbeddedStore::open(target.path()).expect("a backup is a store");
         let sessions = copy.scan(None, usize::MAX).expect("works");
-        assert_eq!(sessions.len() as u64, report.sessions_live);
+        assert_eq!(sessions.len() as u64, report.contents.sessions_live);
         assert_eq!(sessions.len() % 2, 0, "half a batch");
         assert!(sessions.iter().zip(1..).all(|((session, _), number)| session.value() == number), "a gap");
         let next = copy.reserve_numbers(1.try_into().expect("not 0")).expect("works");
@@ -106,7 +109,7 @@ fn a_backup_is_of_one_instant_while_the_store_goes_on() {
     }
     stop.store(true, Ordering::Relaxed);
     let pairs = writer.join().expect("no panic");
-    assert_eq!(store.statistics().expect("works").sessions_live, 2 * pairs);
+    assert_eq!(store.statistics().expect("works").contents.sessions_live, 2 * pairs);
 }
 
 #[test]

@@ -3,12 +3,16 @@
 use std::io;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use super::{Direction, End, Fault};
+use super::delay::delayed;
+use super::frames::Mute;
+use super::{Direction, End, Fault, Passed};
 
 /// Orders for all connections there are, each counted, so that one made later does not obey an older order.
 #[derive(Debug, Clone, Copy, Default)]
@@ -44,7 +48,7 @@ impl Standing {
     }
 
     /// Waits until the connection is to be cut.
-    async fn cut(&mut self) -> End {
+    pub(super) async fn cut(&mut self) -> End {
         let began = self.began;
         match self.orders.wait_for(|now| now.fins > began.fins || now.resets > began.resets).await {
             Ok(now) if now.resets > began.resets => End::Rst,
@@ -67,6 +71,7 @@ pub(super) async fn relay(
     upstream: SocketAddr,
     fault: Fault,
     standing: Standing,
+    passed: Arc<Passed>,
 ) -> io::Result<()> {
     if fault == Fault::Hold {
         let (mut cut, mut release) = (standing.clone(), standing.clone());
@@ -80,9 +85,16 @@ pub(super) async fn relay(
     server.set_nodelay(true)?;
     let (from_client, to_client) = client.split();
     let (from_server, to_server) = server.split();
-    let cut = tokio::select! {
-        cut = pump(from_client, to_server, Pump::new(Direction::ToServer, fault, standing.clone())) => cut?,
-        cut = pump(from_server, to_client, Pump::new(Direction::ToClient, fault, standing)) => cut?,
+    let new = |direction| Pump::new(direction, fault, standing.clone(), Arc::clone(&passed));
+    let cut = match fault {
+        Fault::Delay { one_way } => tokio::select! {
+            cut = delayed(from_client, to_server, one_way, standing.clone()) => cut?,
+            cut = delayed(from_server, to_client, one_way, standing) => cut?,
+        },
+        _ => tokio::select! {
+            cut = pump(from_client, to_server, new(Direction::ToServer)) => cut?,
+            cut = pump(from_server, to_client, new(Direction::ToClient)) => cut?,
+        },
     };
     match cut {
         End::Fin => {
@@ -97,29 +109,50 @@ pub(super) async fn relay(
     }
 }
 
+/// What one direction of a connection has in hand at most.
+const BUFFER_BYTES: usize = 16 << 10;
+
 /// What one direction of a connection obeys.
 struct Pump {
     direction: Direction,
     fault: Fault,
+    mute: Option<Mute>,
     passed: u64,
+    all_passed: Arc<Passed>,
     standing: Standing,
 }
 
 impl Pump {
-    fn new(direction: Direction, fault: Fault, standing: Standing) -> Self {
-        Self { direction, fault, passed: 0, standing }
+    fn new(direction: Direction, fault: Fault, standing: Standing, all_passed: Arc<Passed>) -> Self {
+        let mute = matches!(fault, Fault::Mute { direction: muted } if muted == direction);
+        let mute = mute.then(|| Mute::new(direction));
+        Self { direction, fault, mute, passed: 0, all_passed, standing }
+    }
+
+    /// Takes out of `bytes` what does not arrive, and tells whether the connection is cut then.
+    fn sift(&mut self, bytes: &mut Vec<u8>) -> ControlFlow<End> {
+        if let Some(mute) = &mut self.mute {
+            mute.keep(bytes);
+        }
+        let (passing, flow) = self.judge(bytes.len());
+        bytes.truncate(passing);
+        self.passed += passing as u64;
+        self.all_passed.of(self.direction).fetch_add(passing as u64, Ordering::SeqCst);
+        flow
     }
 
     /// How many of `bytes` pass, and whether the connection is cut then.
-    fn judge(&mut self, bytes: usize) -> (usize, ControlFlow<End>) {
+    fn judge(&self, bytes: usize) -> (usize, ControlFlow<End>) {
         let left = |limit: u64, passed: u64| usize::try_from(limit - passed).unwrap_or(usize::MAX).min(bytes);
-        let (passing, flow) = match self.fault {
+        let cut = |after_bytes: u64, end: End| {
+            let passing = left(after_bytes, self.passed);
+            let done = self.passed + passing as u64 == after_bytes;
+            (passing, if done { ControlFlow::Break(end) } else { ControlFlow::Continue(()) })
+        };
+        match self.fault {
             _ if self.is_silenced() => (0, ControlFlow::Continue(())),
-            Fault::Cut { direction, after_bytes, end } if direction == self.direction => {
-                let passing = left(after_bytes, self.passed);
-                let done = self.passed + passing as u64 == after_bytes;
-                (passing, if done { ControlFlow::Break(end) } else { ControlFlow::Continue(()) })
-            }
+            Fault::Cut { direction, after_bytes, end } if direction == self.direction => cut(after_bytes, end),
+            Fault::CutEither { after_bytes, end } => cut(after_bytes, end),
             Fault::Stall { direction, after_bytes } if direction == self.direction => {
                 (left(after_bytes, self.passed), ControlFlow::Continue(()))
             }
@@ -127,10 +160,10 @@ impl Pump {
             | Fault::Hold
             | Fault::Cut { .. }
             | Fault::CutSomewhere { .. }
+            | Fault::Mute { .. }
+            | Fault::Delay { .. }
             | Fault::Stall { .. } => (bytes, ControlFlow::Continue(())),
-        };
-        self.passed += passing as u64;
-        (passing, flow)
+        }
     }
 
     /// Whether an order or the plan says that nothing arrives any more, the end neither.
@@ -148,12 +181,13 @@ async fn pump(
     mut to: impl AsyncWrite + Unpin,
     mut state: Pump,
 ) -> io::Result<End> {
-    let mut buffer = vec![0; 16 << 10];
+    let mut buffer = Vec::with_capacity(BUFFER_BYTES);
     loop {
+        buffer.clear();
         let read = tokio::select! {
             biased;
             end = state.standing.cut() => return Ok(end),
-            read = from.read(&mut buffer) => read?,
+            read = from.read_buf(&mut buffer) => read?,
         };
         if read == 0 {
             if state.is_silenced() {
@@ -161,8 +195,8 @@ async fn pump(
             }
             return Ok(End::Fin);
         }
-        let (passing, flow) = state.judge(read);
-        to.write_all(&buffer[..passing]).await?;
+        let flow = state.sift(&mut buffer);
+        to.write_all(&buffer).await?;
         if let ControlFlow::Break(end) = flow {
             return Ok(end);
         }

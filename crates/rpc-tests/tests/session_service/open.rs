@@ -162,8 +162,15 @@ async fn a_unit_is_on_if_both_sides_want_it() {
     let every =
         OpenRequest { units: (0..64).collect(), first_turn: FirstTurn::Acceptor.into(), ..proposal() };
     let opened = Opened::propose(&channel, "alice", every).await.unwrap().response;
-    let offered =
-        [Unit::ExactlyOnce, Unit::Resume, Unit::Duplex, Unit::MinorSynchronize, Unit::NegotiatedRelease];
+    let offered = [
+        Unit::ExactlyOnce,
+        Unit::Resume,
+        Unit::Digest,
+        Unit::Duplex,
+        Unit::MinorSynchronize,
+        Unit::Activity,
+        Unit::NegotiatedRelease,
+    ];
     assert_eq!(opened.units, offered.map(i32::from));
     assert_eq!(opened.first_turn(), FirstTurn::Acceptor);
     let none = OpenRequest { units: Vec::new(), ..proposal() };

@@ -9,11 +9,11 @@ use rpc_tests::session::{Opened, booking, proposal};
 const STOPPABLE: &str = "/ledger.v1.TestLedger/TransferStoppable";
 
 fn settle(sequence: u64) -> QueryRequest {
-    QueryRequest { slot: 0, sequence, settle: true, cancel: false }
+    QueryRequest { sequence, settle: true, ..QueryRequest::default() }
 }
 
 fn cancel(sequence: u64) -> QueryRequest {
-    QueryRequest { slot: 0, sequence, settle: false, cancel: true }
+    QueryRequest { sequence, cancel: true, ..QueryRequest::default() }
 }
 
 #[track_caller]

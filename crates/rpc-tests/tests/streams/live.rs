@@ -90,7 +90,7 @@ async fn a_download_arrives_whole_and_once_while_connections_are_cut() {
     for seed in seeds() {
         let scene = scene(seed, Direction::ToClient).await;
         let mut client = Client::new(open(scene.proxy.address()).await);
-        let wanted = Request { chunks: CHUNKS, payload_bytes: PAYLOAD_BYTES };
+        let wanted = Request { chunks: CHUNKS, payload_bytes: PAYLOAD_BYTES, pause_ms: 0 };
         let response = minute("the head", client.download(wanted)).await.unwrap();
         let watch = response.extensions().get::<StreamWatch>().unwrap().clone();
         let read = minute("the download", read(response.into_inner())).await;
@@ -184,7 +184,7 @@ async fn a_stream_on_a_link_that_falls_silent_goes_on_over_another() {
 async fn a_handlers_panic_in_the_middle_is_an_error_and_never_the_end() {
     let server = TestServer::with_streams().await;
     let mut client = Client::new(open(server.address()).await);
-    let wanted = Request { chunks: rpc_tests::streams::PANICS_AT + 10, payload_bytes: 1 };
+    let wanted = Request { chunks: rpc_tests::streams::PANICS_AT + 10, payload_bytes: 1, pause_ms: 0 };
     let response = minute("the head", client.download(wanted)).await.unwrap();
     let status = minute("the download", read(response.into_inner())).await.unwrap_err();
     assert_eq!(status.code(), Code::Internal, "{status:?}");

@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body::Body as _;
 use rpc_flow::{Attempt, Ended, Feed};
 use rpc_proto::frames::resume_value;
-use rpc_proto::headers::{SESSION_FRAMES, SESSION_RESUME};
+use rpc_proto::headers::{SESSION_ACTIVITY, SESSION_FRAMES, SESSION_RESUME};
 use tokio::time::Instant;
 use tonic::Status;
 use tonic::body::Body;
@@ -27,10 +27,13 @@ pub(super) enum Met {
     Joined(Instant, Ended),
 }
 
-/// Says in `headers` that this side reads frames, and from where the attempt goes on.
+/// Says in `headers` that this side reads frames, on which activity it works, and from where the attempt goes on.
 //= S-13
-pub(super) fn stamp(headers: &mut HeaderMap, attempt: &Attempt) {
+pub(super) fn stamp(headers: &mut HeaderMap, attempt: &Attempt, activity: Option<&HeaderValue>) {
     headers.insert(SESSION_FRAMES, FRAMES);
+    if let Some(name) = activity {
+        headers.insert(SESSION_ACTIVITY, name.clone());
+    }
     if let Some(resume) = attempt.resume() {
         headers.insert(SESSION_RESUME, resume_value(resume));
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::Response;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use rpc_core::id::CallAttempt;
-use rpc_flow::{AppBody, Stream};
+use rpc_flow::{AppBody, Checkpoints, Stream, StreamWatch};
 use rpc_proto::headers::Answered;
 use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -17,7 +17,6 @@ use tonic::Status;
 use tonic::body::Body;
 
 use super::head;
-use super::watch::StreamWatch;
 use crate::call::CallInfo;
 
 /// The end of a call as the driver tells it; closed without a word where the answer's trailers say it.
@@ -65,6 +64,7 @@ impl Reader {
 pub(super) struct Answer {
     pub(super) body: StreamedBody,
     pub(super) stream: Stream,
+    pub(super) checkpoints: Checkpoints,
     pub(super) answers: Arc<Answers>,
     pub(super) first: CallAttempt,
 }
@@ -73,7 +73,7 @@ impl Answer {
     /// Waits for the handler's head. An end that comes before it is the whole answer, as a trailers-only response is.
     //= W-19
     pub(super) async fn wait(self) -> Result<Response<Body>, Box<Status>> {
-        let Self { mut body, stream, answers, first } = self;
+        let Self { mut body, stream, checkpoints, answers, first } = self;
         let head = stream.head().await;
         if head.is_none() {
             if stream.watch().borrow().failed.is_some() {
@@ -89,7 +89,8 @@ impl Answer {
         *response.headers_mut() = head::headers(head);
         let info = CallInfo { call: first.call, attempts: resumes.saturating_add(1), answered };
         response.extensions_mut().insert(info);
-        response.extensions_mut().insert(StreamWatch::new(stream));
+        response.extensions_mut().insert(StreamWatch::new(&stream));
+        response.extensions_mut().insert(checkpoints);
         Ok(response)
     }
 }

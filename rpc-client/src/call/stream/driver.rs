@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use http::{HeaderMap, Request};
+use http::{HeaderMap, HeaderValue, Request};
 use rpc_core::error::Reason;
 use rpc_core::id::{Attempt, CallAttempt};
 use rpc_core::initiator::outcome::{Fate, Word};
@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tonic::body::Body;
 use tonic::{Code, Status};
 
+use super::Begun;
 use super::attempt::{Met, exchange, stamp};
 use super::body::{Answer, Answers, Reader, StreamedBody, Verdict};
 use super::patience::Patience;
@@ -42,6 +43,8 @@ const CANCEL_WAIT: Duration = Duration::from_secs(1);
 pub(super) struct Driver {
     session: Session,
     stream: Stream,
+    /// The name of the activity that the call works on, as its header.
+    activity: Option<HeaderValue>,
     template: Template,
     taken: Taken,
     patience: Patience,
@@ -81,20 +84,22 @@ enum Cut {
 impl Driver {
     pub(super) fn new(
         session: Session,
-        stream: Stream,
+        call: Begun,
         template: Template,
         taken: Taken,
         deadline: Option<Instant>,
     ) -> (Self, Answer) {
+        let Begun { stream, checkpoints, activity } = call;
         let (told, verdict) = oneshot::channel();
         let (reader, answers) = (Reader::new(), Arc::new(Answers::default()));
         let body = StreamedBody::new(stream.app_body(), &reader, Verdict::new(verdict));
-        let answer =
-            Answer { body, stream: stream.clone(), answers: answers.clone(), first: taken.attempt() };
+        let first = taken.attempt();
+        let answer = Answer { body, stream: stream.clone(), checkpoints, answers: answers.clone(), first };
         let patience = Patience::new(deadline, session.core().settings.retry_time);
         let driver = Self {
             session,
             stream,
+            activity,
             template,
             taken,
             patience,
@@ -174,7 +179,7 @@ impl Driver {
             .attempt(number.attempt, None, Frames::On)
             .map_err(|error| Box::new(Status::internal(error.to_string())))?;
         let mut headers = HeaderMap::new();
-        stamp(&mut headers, &attempt);
+        stamp(&mut headers, &attempt, self.activity.as_ref());
         let (body, feed) = attempt.split();
         let mut request = self.template.request(Body::new(body));
         request.headers_mut().extend(headers);
@@ -209,12 +214,16 @@ impl Driver {
                 self.session.core().heard(sent);
                 Next::Over(Over::Answered(trailers))
             }
-            (How::Short | How::Failed(_), Some(status)) if status.code() != Code::Ok => {
+            (How::Short, Some(status)) if status.code() != Code::Ok => {
                 self.refused(Box::new(status), proofs).await
             }
-            (How::Failed(error), _) => {
-                let status = refusal(error.reason(), error.to_string(), None);
-                Next::Over(Over::Failed(Word::Unknown, None, Box::new(status)))
+            (How::Failed(error), said) => {
+                // What the server says of it is an answer to this; whether the call ran is for it to say.
+                let details = said.as_ref().map(Details::of).unwrap_or_default();
+                let word = Word::of(details.reason, details.outcome);
+                let own = || refusal(error.reason(), error.to_string(), None);
+                let status = Box::new(self.stream.failure().unwrap_or_else(own));
+                Next::Over(Over::Failed(word, details.reason, status))
             }
             //= W-23
             (How::Short, Some(_)) => {
@@ -300,12 +309,9 @@ impl Driver {
             Cut::DeadlinePassed => Box::new(deadline::exceeded(None)),
             Cut::SessionGone => self.session.core().gone(),
             Cut::Hurry => {
-                let failed = || self.stream.watch().borrow().failed;
-                Box::new(match (self.broken.get(), failed()) {
-                    (Some(broken), _) => broken.clone(),
-                    (None, Some(error)) => refusal(error.reason(), error.to_string(), None),
-                    (None, None) => refusal(Reason::CallCancelled, "the caller cancelled the call", None),
-                })
+                let broken = self.broken.get().cloned().or_else(|| self.stream.failure());
+                let cancelled = || refusal(Reason::CallCancelled, "the caller cancelled the call", None);
+                Box::new(broken.unwrap_or_else(cancelled))
             }
         }
     }

@@ -22,24 +22,27 @@ mod body;
 mod driver;
 mod head;
 mod patience;
-mod watch;
 
-use http::{Request, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use http::{HeaderValue, Request, Response};
 use rpc_core::error::Outcome;
 use rpc_core::negotiate::Unit;
 use rpc_core::policy::{MethodPolicy, Secure};
 use rpc_core::stream::Config;
+use rpc_core::stream::digest::DigestKind;
 use rpc_core::stream::flow::Side;
-use rpc_flow::Stream;
+use rpc_core::stream::secured::Resumption;
+use rpc_flow::{Checkpoints, Stream};
+use rpc_proto::status::with_outcome;
 use tokio::time::Instant;
 use tonic::Status;
 use tonic::body::Body;
 
-pub use self::watch::StreamWatch;
-
 use self::driver::Driver;
 use super::headers::Template;
 use crate::Session;
+use crate::activity;
 use crate::core::Core;
 
 /// Whether a call of this method is made here: it has checkpoints, its service was granted, and the session has agreed to
@@ -65,12 +68,53 @@ pub(super) async fn call(
 ) -> Result<Response<Body>, Box<Status>> {
     let core = session.core();
     core.check_life(Some(Outcome::NotExecuted))?;
+    let (mut parts, body) = request.into_parts();
+    let checkpoints = parts.extensions.remove::<Checkpoints>();
+    let activity = checkpoints.as_ref().and_then(Checkpoints::activity);
+    let activity = activity.map(|name| activity_value(core, name)).transpose()?;
+    // Dropped without having been bound, the checkpoints tell whoever waits for the call that there is none.
     let taken = core.slots.take(deadline).await?;
-    let (parts, body) = request.into_parts();
-    let stream = Stream::new(Side::Client, &config(core, method));
-    let (driver, answer) = Driver::new(session.clone(), stream, Template::new(parts), taken, deadline);
+    let call = begin(&config(core, method), checkpoints, activity)?;
+    let (driver, answer) = Driver::new(session.clone(), call, Template::new(parts), taken, deadline);
     session.own(driver.run(body));
     answer.wait().await
+}
+
+/// A call that has its stream.
+struct Begun {
+    stream: Stream,
+    checkpoints: Checkpoints,
+    activity: Option<HeaderValue>,
+}
+
+/// Makes the stream of a call, from where its checkpoints say, and ties the two together before anybody reads the request.
+fn begin(
+    config: &Config,
+    checkpoints: Option<Checkpoints>,
+    activity: Option<HeaderValue>,
+) -> Result<Begun, Box<Status>> {
+    let Some(checkpoints) = checkpoints else {
+        let stream = Stream::new(Side::Client, config);
+        return Ok(Begun { checkpoints: Checkpoints::of_stream(&stream), stream, activity });
+    };
+    let resumption = checkpoints.resumption();
+    let stream = if *resumption == Resumption::default() {
+        Stream::new(Side::Client, config)
+    } else {
+        Stream::resumed(Side::Client, config, resumption)
+    };
+    if !checkpoints.bind(&stream) {
+        let message = "the checkpoints of the request are another call's";
+        return Err(Box::new(with_outcome(Status::failed_precondition(message), Outcome::NotExecuted)));
+    }
+    Ok(Begun { stream, checkpoints, activity })
+}
+
+/// The name of the activity as its header, where the session has activities.
+fn activity_value(core: &Core, name: &[u8]) -> Result<HeaderValue, Box<Status>> {
+    activity::check(core, name).map_err(|status| Box::new(with_outcome(*status, Outcome::NotExecuted)))?;
+    let text = HeaderValue::from_str(&STANDARD_NO_PAD.encode(name));
+    text.map_err(|error| Box::new(Status::internal(error.to_string())))
 }
 
 fn config(core: &Core, method: &MethodPolicy) -> Config {
@@ -82,7 +126,11 @@ fn config(core: &Core, method: &MethodPolicy) -> Config {
     let message_bytes_max = settings.request_bytes_max.max(settings.response_bytes_max);
     config.message_bytes_max = u32::try_from(message_bytes_max).unwrap_or(u32::MAX);
     config.checkpoint = method.checkpoint;
-    // The policy speaks of the handler. A stub's reader knows no points, so the session declares them.
+    if core.agreement.units.contains(Unit::Digest) {
+        config.digest = DigestKind::Blake3;
+    }
+    // The policy speaks of the handler. A stub's reader knows no points, so the session declares them, unless the caller
+    // reads in the form with sync points.
     config.secure = Secure::Automatic;
     config
 }

@@ -34,7 +34,8 @@ impl Patience {
     /// anew; otherwise the time with a connection does not count: a stream may be silent for long.
     pub(super) fn was_joined(&mut self, at: Instant, stream: &Stream) -> bool {
         let progress = stream.progress();
-        let progress = (progress.sent_secured, progress.received);
+        // Not only what is secured: where points are far apart, many connections may go by between two of them.
+        let progress = (progress.sent_received, progress.received);
         let further = progress != self.progress;
         if further {
             (self.progress, self.since, self.waits) = (progress, Instant::now(), Waits::default());

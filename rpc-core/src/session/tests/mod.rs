@@ -1,5 +1,6 @@
 //! One session, its store and its clock in a struct; no sleeping.
 
+mod durable;
 mod life;
 mod slots;
 mod slots_model;
@@ -8,9 +9,11 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::Terms;
-use crate::id::{CallAttempt, Fingerprint};
-use crate::negotiate::{self, Offer, Units};
+use crate::id::{CallAttempt, CallId, Fingerprint};
+use crate::negotiate::{self, Offer, Unit, Units};
 use crate::policy::Cancellation;
+use crate::record::Reply;
+use crate::store::WriteError;
 
 pub(super) const TICKET: TicketHash = TicketHash([1; 32]);
 pub(super) const NEXT_TICKET: TicketHash = TicketHash([2; 32]);
@@ -101,7 +104,7 @@ impl World {
             .into_iter()
             .filter_map(|effect| match effect {
                 Effect::Answer { request, answer } => Some((request.0, answer)),
-                Effect::Persist { .. } | Effect::Stop(_) | Effect::Event(_) => None,
+                _ => None,
             })
             .collect()
     }
@@ -113,13 +116,28 @@ impl World {
             .into_iter()
             .filter_map(|effect| match effect {
                 Effect::Event(event) => Some(event),
-                Effect::Answer { .. } | Effect::Stop(_) | Effect::Persist { .. } => None,
+                _ => None,
             })
             .collect()
     }
 
     pub(super) fn admit(&mut self, attempt: &str, fingerprint: u128) -> Result<Admission, AdmitError> {
         self.session.admit(call(attempt, fingerprint, Cancellation::Finish))
+    }
+
+    /// What a query is answered once the store has what it rests on.
+    #[track_caller]
+    pub(super) fn ask(&mut self, call: CallId, settle: bool, cancel: bool) -> CallState {
+        let request = self.request();
+        self.session.query(call, settle, cancel, request).unwrap();
+        self.store_answers();
+        let is_answer =
+            |effect: &Effect| matches!(effect, Effect::Answer { request: of, .. } if *of == request);
+        let at = self.effects.iter().position(is_answer).unwrap();
+        match self.effects.remove(at) {
+            Effect::Answer { answer: Answer::Queried(state, _), .. } => state,
+            other => panic!("{other:?}"),
+        }
     }
 
     #[track_caller]
@@ -137,7 +155,12 @@ pub(super) fn authority(until_s: u64) -> Authority {
 }
 
 pub(super) fn call(attempt: &str, fingerprint: u128, cancellation: Cancellation) -> Admit {
-    Admit { attempt: attempt.parse().unwrap(), fingerprint: Fingerprint(fingerprint), cancellation }
+    Admit {
+        attempt: attempt.parse().unwrap(),
+        fingerprint: Fingerprint(fingerprint),
+        cancellation,
+        keeping: Keeping::Memory,
+    }
 }
 
 pub(super) fn id(attempt: &str) -> CallId {

@@ -106,11 +106,11 @@ fn a_reply_over_the_bound_keeps_its_status() {
 #[test]
 fn a_settled_call_never_runs() {
     let mut world = World::open();
-    assert_eq!(world.session.query(id("0.1.0"), true, true), Ok(CallState::NotExecuted));
+    assert_eq!(world.ask(id("0.1.0"), true, true), CallState::NotExecuted);
     for attempt in ["0.1.0", "0.1.1"] {
         assert_eq!(world.admit(attempt, 1), Err(AdmitError::Settled(id("0.1.0"))));
     }
-    assert_eq!(world.session.query(id("0.1.0"), false, false), Ok(CallState::NotExecuted));
+    assert_eq!(world.ask(id("0.1.0"), false, false), CallState::NotExecuted);
     world.run("0.2.0");
 }
 
@@ -120,24 +120,22 @@ fn a_settled_call_never_runs() {
 #[test]
 fn a_query_tells_what_became_of_a_call_and_changes_nothing() {
     let mut world = World::open();
-    let ask = |world: &mut World, call: &str| world.session.query(id(call), false, false);
-    assert_eq!(ask(&mut world, "0.1.0"), Ok(CallState::Absent));
+    let ask = |world: &mut World, call: &str| world.ask(id(call), false, false);
+    assert_eq!(ask(&mut world, "0.1.0"), CallState::Absent);
     world.run("0.1.0");
-    assert_eq!(ask(&mut world, "0.1.0"), Ok(CallState::Running));
-    assert_eq!(world.session.query(id("0.2.0"), true, false), Ok(CallState::Absent), "the one before runs");
+    assert_eq!(ask(&mut world, "0.1.0"), CallState::Running);
+    assert_eq!(world.ask(id("0.2.0"), true, false), CallState::Absent, "the one before runs");
     world.session.complete(id("0.1.0"), reply("1"), None);
-    assert_eq!(ask(&mut world, "0.1.0"), Ok(CallState::Done(Kept::Whole(reply("1")))));
-    assert_eq!(world.session.query(id("0.1.0"), true, true), Ok(CallState::Done(Kept::Whole(reply("1")))));
-    assert_eq!(
-        world.session.query(id("0.3.0"), true, false),
-        Ok(CallState::Absent),
-        "only the next is settled"
-    );
+    assert_eq!(ask(&mut world, "0.1.0"), CallState::Done(Kept::Whole(reply("1"))));
+    assert_eq!(world.ask(id("0.1.0"), true, true), CallState::Done(Kept::Whole(reply("1"))));
+    assert_eq!(world.ask(id("0.3.0"), true, false), CallState::Absent, "only the next is settled");
     world.run("0.2.0");
-    assert_eq!(ask(&mut world, "0.1.0"), Ok(CallState::Forgotten));
+    assert_eq!(ask(&mut world, "0.1.0"), CallState::Forgotten);
     world.session.abandon(id("0.2.0"));
-    assert_eq!(ask(&mut world, "0.2.0"), Ok(CallState::Unknown));
-    assert!(ask(&mut world, "9.1.0").is_err());
+    assert_eq!(ask(&mut world, "0.2.0"), CallState::Unknown);
+    let request = world.request();
+    let refused = world.session.query(id("9.1.0"), true, true, request);
+    assert!(matches!(refused, Err(AdmitError::SlotOutOfRange { .. })));
 }
 
 //= test C-36
@@ -147,11 +145,11 @@ fn a_cancel_stops_only_what_may_be_stopped() {
     let mut world = World::open();
     world.run("0.1.0");
     assert_eq!(world.session.admit(call("1.1.0", 1, Cancellation::Stop)), Ok(Admission::Run));
-    world.session.query(id("0.1.0"), true, true).unwrap();
-    world.session.query(id("1.1.0"), true, false).unwrap();
+    world.ask(id("0.1.0"), true, true);
+    world.ask(id("1.1.0"), true, false);
     world.drain();
     assert_eq!(world.effects, []);
-    assert_eq!(world.session.query(id("1.1.0"), true, true), Ok(CallState::Running));
+    assert_eq!(world.ask(id("1.1.0"), true, true), CallState::Running);
     world.drain();
     assert_eq!(world.effects, [Effect::Stop(id("1.1.0"))]);
     world.session.abandon(id("1.1.0"));

@@ -113,7 +113,7 @@ fn apply(world: &mut World, model: &mut Model, op: &Op) {
         Op::Settle { slot, sequence } => {
             let call = CallId { slot: SlotId(slot), sequence: Sequence(sequence) };
             let may = sequence == model.last(slot) + 1 && model.running(slot).is_none();
-            let got = world.session.query(call, true, false).unwrap();
+            let got = world.ask(call, true, false);
             if may {
                 assert_eq!(got, CallState::NotExecuted);
                 model.fates.insert((slot, sequence), Fate::Settled);

@@ -51,10 +51,14 @@ pub enum Step {
 /// How far a call has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
-    /// What was sent at least once, and what of it the peer has secured.
+    /// What was sent at least once, what of it the peer said that it has, and what the peer has secured.
     pub sent: Position,
     /// See [`sent`](Self::sent).
+    pub sent_received: Position,
+    /// See [`sent`](Self::sent).
     pub sent_secured: Position,
+    /// Bytes that were sent more than once, each time counted: what resuming has cost so far.
+    pub sent_again: u64,
     /// What arrived, what of it the application was given, and what is secured.
     pub received: Position,
     /// See [`received`](Self::received).

@@ -13,6 +13,8 @@ pub(super) struct Arrival {
     /// The sender, which did not know better, began after what this side has: it is told by RECEIVED and goes back.
     /// Happens once in an attempt, and only to a side that lost what it had received and not secured.
     excused: bool,
+    /// The sender knows no control frames: it was given no credit.
+    frameless: bool,
 }
 
 #[derive(Debug)]
@@ -33,12 +35,19 @@ pub(super) enum Part {
 }
 
 impl Arrival {
-    pub(super) fn new(from: Option<Position>) -> Self {
-        let place = from.map_or(Place::Unknown, |position| Place::Known {
-            position,
-            crc: (position == Position::ORIGIN).then_some(0),
-        });
-        Self { place, excused: false }
+    /// The first byte belongs to that place, with the CRC of everything before it where that is known; `None`: AT says
+    /// where.
+    pub(super) fn new(from: Option<(Position, Option<u32>)>) -> Self {
+        let place = from.map_or(Place::Unknown, |(position, crc)| Place::Known { position, crc });
+        Self { place, excused: false, frameless: false }
+    }
+
+    pub(super) fn without_frames(&mut self) {
+        self.frameless = true;
+    }
+
+    pub(super) fn keeps_to_credit(&self) -> bool {
+        !self.frameless
     }
 
     /// Where the next byte belongs; `None` if it is of no use.

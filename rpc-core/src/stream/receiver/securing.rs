@@ -9,6 +9,7 @@ use crate::frame::{SyncAck, SyncPoint};
 use crate::policy::Secure;
 use crate::stream::error::{SecureError, StreamError};
 use crate::stream::position::{Position, Serial};
+use crate::stream::secured::Secured;
 
 /// The points that arrived and are not secured, oldest first, and the last secured one.
 #[derive(Debug)]
@@ -25,14 +26,15 @@ pub(super) struct Securing {
 }
 
 impl Securing {
-    pub(super) fn new(mode: Secure) -> Self {
+    /// Of a direction that goes on from `secured`, or from its beginning.
+    pub(super) fn new(mode: Secure, secured: Option<&Secured>) -> Self {
         Self {
             mode,
             waiting: VecDeque::new(),
             state_bytes: 0,
-            passed: Serial::NONE,
-            secured: None,
-            state: Bytes::new(),
+            passed: secured.map_or(Serial::NONE, |point| point.serial),
+            secured: secured.map(Secured::point),
+            state: secured.map(|point| point.receiver_state.clone()).unwrap_or_default(),
             due: false,
         }
     }
@@ -52,7 +54,7 @@ impl Securing {
 
     /// A point that arrived before comes again: it must be the same one.
     pub(super) fn compare(&self, point: &SyncPoint) -> Result<(), StreamError> {
-        let known = self.waiting.iter().chain(&self.secured).find(|known| known.serial == point.serial);
+        let known = self.points().find(|known| known.serial == point.serial);
         match known {
             Some(known) if known.position != point.position || known.digest != point.digest => {
                 Err(StreamError::Diverged(known.position))
@@ -107,6 +109,15 @@ impl Securing {
 
     pub(super) fn secured_point(&self) -> Option<&SyncPoint> {
         self.secured.as_ref()
+    }
+
+    pub(super) fn resumption(&self) -> Option<Secured> {
+        self.secured.as_ref().map(|point| Secured::new(point, self.state.clone()))
+    }
+
+    /// Those that are remembered.
+    pub(super) fn points(&self) -> impl Iterator<Item = &SyncPoint> {
+        self.waiting.iter().chain(&self.secured)
     }
 
     fn confirm(&mut self, serial: Serial, state: Bytes) {

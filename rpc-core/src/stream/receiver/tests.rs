@@ -49,7 +49,7 @@ fn explicit() -> Config {
 #[test]
 fn a_point_is_secured_when_the_application_asks_for_what_follows() {
     let mut receiver = receiver(&Config::default());
-    assert_eq!(frames(&mut receiver), [""; 0]);
+    assert_eq!(frames(&mut receiver), ["credit 0 4194304"], "more than a direction begins with");
     receiver.messages(run(0, 4)).unwrap();
     assert_eq!(frames(&mut receiver), [""; 0]);
     receiver.sync(point(1, 4)).unwrap();
@@ -220,6 +220,42 @@ fn more_than_the_credit_is_refused_but_for_one_message_longer_than_the_window() 
     assert!(receiver.messages(Run::contiguous(messages(&[(995, 1)]), 1)).is_err(), "not alone");
     let mut receiver = self::receiver(&config);
     assert!(receiver.messages(Run::contiguous(messages(&[(0, 1); 4]), 4)).is_err(), "in messages");
+}
+
+/// The sender, whose window may be the larger one, sends it when everything before it is secured.
+//= test S-26
+#[test]
+fn a_message_longer_than_the_credit_is_taken_when_everything_before_it_is_secured() {
+    for is_used_up in [false, true] {
+        let mut receiver = receiver(&Config { window_bytes: 300, ..Config::default() });
+        receiver.messages(run(0, 2)).unwrap();
+        receiver.sync(point(1, 2)).unwrap();
+        receiver.take();
+        if is_used_up {
+            receiver.take();
+        }
+        let long = receiver.messages(Run::contiguous(messages(&[(995, 9)]), 1));
+        assert_eq!((long.is_ok(), receiver.kept_bytes()), (is_used_up, if is_used_up { 1_000 } else { 200 }));
+    }
+}
+
+//= test S-26
+#[test]
+fn what_a_window_has_beyond_the_first_credit_is_granted_at_once() {
+    for (config, granted) in [
+        (Config::default(), Position { messages: 16 << 10, bytes: 4 << 20 }),
+        (
+            Config { window_bytes: 64 << 10, ..Config::default() },
+            Position { messages: 16 << 10, bytes: 64 << 10 },
+        ),
+    ] {
+        let mut receiver = receiver(&config);
+        let credit = Credit { received: Position::ORIGIN, limit: granted };
+        assert_eq!(receiver.step(), Some(Frame::Credit(credit)));
+        assert_eq!(receiver.step(), None);
+    }
+    let small = Config { window_bytes: 1_000, window_messages: 10, ..Config::default() };
+    assert_eq!(receiver(&small).step(), None, "it is what the direction begins with");
 }
 
 #[test]

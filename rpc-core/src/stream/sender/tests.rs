@@ -1,7 +1,9 @@
 use std::time::Duration;
 
 use super::*;
-use crate::policy::Secure;
+use crate::frame::STATE_BYTES_MAX;
+use crate::policy::{Checkpoint, Secure};
+use crate::stream::error::SyncError;
 use crate::stream::tests::messages;
 
 const NOW: Timestamp = Timestamp::ORIGIN;
@@ -10,10 +12,11 @@ fn config(window_bytes: u64) -> Config {
     Config { window_bytes, ..Config::default() }
 }
 
-/// A sender in its first attempt.
+/// A sender in its first attempt, whose peer has the same window.
 fn sender(config: &Config) -> Sender {
     let mut sender = Sender::new(config);
     sender.attempt(false, None).unwrap();
+    sender.credit(Credit { received: Position::ORIGIN, limit: config.window() }).unwrap();
     sender
 }
 
@@ -105,7 +108,7 @@ fn a_full_window_always_has_a_point_in_it() {
         }
         let written = written(&mut sender);
         assert!(written.contains(&"S1".to_owned()), "{written:?}");
-        assert!(sender.points.last().bytes >= 2_000, "half of it: {written:?}");
+        assert!(sender.cadence.last().bytes >= 2_000, "half of it: {written:?}");
     }
 }
 
@@ -120,7 +123,7 @@ fn a_window_full_of_a_few_short_messages_has_a_point_in_it() {
         written(&mut sender);
     }
     assert!(sender.sent().bytes < 250, "a quarter of the window would be reason enough: {:?}", sender.sent());
-    let serial = sender.points.last();
+    let serial = sender.cadence.last();
     assert_eq!(serial, sender.sent());
 }
 
@@ -247,11 +250,40 @@ fn a_message_longer_than_the_window_travels_alone() {
     let mut sender = sender(&config(1_000));
     sender.push(batch(1, 500)).unwrap();
     sender.push(batch(1, 3_000)).unwrap();
-    assert_eq!(written(&mut sender), ["500", "S1"]);
+    assert_eq!(written(&mut sender), ["500", "S1"], "not before everything is secured");
     sender.ack(ack(1)).unwrap();
-    assert_eq!(written(&mut sender), [""; 0], "nor without the whole window of credit");
-    sender.credit(Credit { received: at(1, 500), limit: at(1, 500).plus(9, 1_000) }).unwrap();
-    assert_eq!(written(&mut sender), ["3000", "S2"]);
+    assert_eq!(written(&mut sender), ["3000", "S2"], "whatever the credit is");
+}
+
+//= test S-26
+#[test]
+fn before_the_first_credit_64_kib_and_1024_messages_are_sent() {
+    for (length, messages) in [(100, 655), (50, 1_024)] {
+        let mut sender = Sender::new(&config(1 << 20));
+        sender.attempt(false, None).unwrap();
+        sender.push(batch(2_000, length)).unwrap();
+        written(&mut sender);
+        assert_eq!(sender.sent().messages, messages);
+        let limit = sender.limit.plus(10, 1_000);
+        sender.credit(Credit { received: Position::ORIGIN, limit }).unwrap();
+        written(&mut sender);
+        assert_eq!(sender.sent().messages, messages + 10);
+    }
+}
+
+/// The sender's window was larger than the receiver's, whose whole window of credit it waited for.
+//= test S-26
+#[test]
+fn a_message_longer_than_the_credit_travels_alone() {
+    let mut sender = Sender::new(&config(1 << 20));
+    sender.attempt(false, None).unwrap();
+    sender.push(batch(1, 100_000)).unwrap();
+    sender.push(batch(1, 100_000)).unwrap();
+    assert_eq!(written(&mut sender), ["100000", "S1"], "nothing is before it");
+    sender.credit(Credit { received: at(1, 100_000), limit: at(1, 100_000).plus(9, 1_000) }).unwrap();
+    assert_eq!(written(&mut sender), [""; 0]);
+    sender.ack(ack(1)).unwrap();
+    assert_eq!(written(&mut sender), ["100000"]);
 }
 
 //= test S-26
@@ -320,6 +352,62 @@ fn what_cannot_be_carried_is_refused() {
     sender.end().unwrap();
     assert_eq!(sender.sync(Bytes::new()), Err(SyncError::AfterEnd));
     assert_eq!(sender.push(Bytes::new()), Err(Unsendable::AfterEnd));
+}
+
+//= test S-9, S-10
+#[test]
+fn points_lie_exactly_where_they_were_asked_for_before_their_messages_were_given() {
+    let mut sender = sender(&config(1 << 20));
+    sender.push(batch(2, 100)).unwrap();
+    for messages in [7, 3, 12, 3] {
+        sender.sync_at(messages, messages.to_string().into()).unwrap();
+    }
+    assert_eq!(sender.sync_at(1, Bytes::new()), Err(SyncError::Passed { after: 1, given: 2 }));
+    assert_eq!(written(&mut sender), ["200"]);
+    sender.push(batch(10, 100)).unwrap();
+    assert_eq!(written(&mut sender), ["100", "S1", "S2", "400", "S3", "500", "S4"]);
+    assert_eq!(&sender.points.waiting(Serial(3)).unwrap().state[..], b"7");
+    sender.attempt(true, None).unwrap();
+    assert_eq!(written(&mut sender), ["AT0", "300", "S1", "S2", "400", "S3", "500", "S4"], "again");
+    sender.sync_at(99, Bytes::new()).unwrap();
+    sender.end().unwrap();
+    assert_eq!(written(&mut sender), ["END1200"], "there is no such place");
+    assert_eq!(sender.sync_at(99, Bytes::new()), Err(SyncError::AfterEnd));
+}
+
+/// As many points as there may be lie before messages that are not given yet.
+//= test S-33
+#[test]
+fn points_that_lie_ahead_do_not_keep_their_messages_out() {
+    let mut sender = sender(&config(1 << 20));
+    let most = crate::stream::POINTS_UNCONFIRMED_MAX as u64 - 1;
+    let mut asked = 0;
+    while sender.sync_at(10 + asked, Bytes::new()).is_ok() {
+        asked += 1;
+    }
+    assert!(asked >= most, "{asked}");
+    assert!(sender.has_room());
+    sender.push(batch(2_000, 100)).unwrap();
+    assert!(!sender.has_room());
+    written(&mut sender);
+    assert!(!sender.has_room(), "only a confirmation makes room");
+    sender.ack(ack(most)).unwrap();
+    assert!(sender.has_room());
+}
+
+/// A receiver that secures nothing before it has seen the last point.
+//= test S-8, S-33
+#[test]
+fn a_place_is_left_for_the_point_before_the_end() {
+    let policy =
+        Checkpoint { every_messages: Some(1), every_bytes: None, every: None, secure: Secure::Explicit };
+    let mut sender = sender(&Config { checkpoint: Some(policy), ..Config::default() });
+    for _ in 0..1_500 {
+        sender.push(batch(1, 300)).unwrap();
+        written(&mut sender);
+    }
+    sender.end().unwrap();
+    assert_eq!(written(&mut sender), ["S1024", "END450000"]);
 }
 
 //= test S-10

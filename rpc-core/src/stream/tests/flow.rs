@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::messages;
+use crate::error::Reason;
 use crate::frame::{At, Frame, Head, Received};
 use crate::id::Attempt;
 use crate::stream::Config;
@@ -132,6 +133,7 @@ fn a_resumed_attempt_begins_with_what_this_side_has() {
 fn a_silent_direction_speaks_every_20_s() {
     let mut flow = flow(Side::Client);
     let later = NOW + Duration::from_secs(20);
+    assert!(matches!(flow.poll(NOW, FIRST), Ok(Step::Control(Frame::Credit(_)))), "the rest of the window");
     assert_eq!(flow.poll(NOW, FIRST), Ok(Step::Idle { wake: later }));
     assert_eq!(flow.poll(later, FIRST), Ok(Step::Control(Frame::Keepalive)));
     assert_eq!(flow.poll(later, FIRST), Ok(Step::Idle { wake: later + Duration::from_secs(20) }));
@@ -181,7 +183,9 @@ fn an_end_without_end_is_no_end() {
     assert_eq!(server.take(), Take::Wait, "it may be resumed");
     server.abandon();
     let reached = Position { messages: 1, bytes: 15 };
-    assert_eq!(server.take(), Take::Failed(StreamError::Incomplete(reached)));
+    let error = StreamError::Incomplete(reached);
+    assert_eq!(server.take(), Take::Failed(error));
+    assert_eq!(error.reason(), Reason::StreamIncomplete);
 }
 
 #[test]

@@ -1,27 +1,28 @@
 //! One call over a link that breaks: two flows, what is under way between them, and an oracle that knows every message.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::Random;
-use crate::frame::Frame;
+use super::pipe::Pipe;
 use crate::id::Attempt;
 use crate::policy::Secure;
 use crate::stream::Config;
+use crate::stream::error::SyncError;
 use crate::stream::flow::{Flow, Side, Step, Take};
 use crate::stream::position::{Position, Serial};
 use crate::stream::resume::Resume;
 use crate::stream::run::{PREFIX_BYTES, boundary};
-use crate::stream::splitter::{CONTROL_KEY, Piece, Splitter};
+use crate::stream::secured::{Resumption, Secured};
+use crate::stream::splitter::{Piece, Splitter};
 use crate::time::Timestamp;
 
 /// What is done to one call.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
     pub(super) seed: u64,
-    pub(super) config: Config,
+    pub(super) configs: [Config; 2],
     /// Messages of the request and of the response.
     pub(super) messages: [u64; 2],
     /// Longest message.
@@ -39,48 +40,8 @@ pub(super) struct Plan {
     pub(super) slowness: [usize; 2],
     /// Applications ask for sync points now and then.
     pub(super) explicit: bool,
-}
-
-/// One way of one connection. Frames are put into bytes as `rpc-proto` does, only that what stands for their content is
-/// their number here.
-#[derive(Debug, Default)]
-struct Pipe {
-    chunks: VecDeque<(Timestamp, Bytes)>,
-    bytes: usize,
-    frames: Vec<Frame>,
-}
-
-impl Pipe {
-    fn write(&mut self, at: Timestamp, step: Step) {
-        let bytes = match step {
-            Step::Data(bytes) => bytes,
-            Step::Control(frame) => {
-                let mut bytes = BytesMut::new();
-                bytes.put_u8(0);
-                bytes.put_u32(14);
-                bytes.put_slice(&CONTROL_KEY);
-                bytes.put_u8(8);
-                bytes.put_u64(self.frames.len() as u64);
-                self.frames.push(frame);
-                bytes.freeze()
-            }
-            Step::Idle { .. } | Step::Failed(_) => return,
-        };
-        self.bytes += bytes.len();
-        self.chunks.push_back((at, bytes));
-    }
-
-    /// Up to `most` bytes of those that have come by now.
-    fn read(&mut self, now: Timestamp, most: usize) -> Option<Bytes> {
-        let (at, chunk) = self.chunks.front_mut().filter(|(at, _)| *at <= now)?;
-        let _ = at;
-        let bytes = chunk.split_to(most.min(chunk.len()));
-        if chunk.is_empty() {
-            self.chunks.pop_front();
-        }
-        self.bytes -= bytes.len();
-        Some(bytes)
-    }
+    /// How often everything is lost but the secured points.
+    pub(super) interruptions: u32,
 }
 
 /// A connection that carries one attempt.
@@ -109,6 +70,25 @@ pub(super) struct Peer {
     seen: Serial,
 }
 
+impl Peer {
+    fn new(flow: Flow) -> Self {
+        Self { flow, given: 0, got: 0, got_bytes: 0, ended: false, rest: Bytes::new(), seen: Serial::NONE }
+    }
+
+    /// The application as it comes back: it knows its last secured points.
+    fn resumed(flow: Flow, sent: Option<&Secured>, received: Option<&Secured>) -> Self {
+        let position = |point: Option<&Secured>| point.map(|point| point.position).unwrap_or_default();
+        let (given, got) = (position(sent), position(received));
+        Self {
+            given: given.messages,
+            got: got.messages,
+            got_bytes: got.bytes,
+            seen: received.map_or(Serial::NONE, |point| point.serial),
+            ..Self::new(flow)
+        }
+    }
+}
+
 /// Everything.
 #[derive(Debug)]
 pub(super) struct World {
@@ -119,6 +99,10 @@ pub(super) struct World {
     link: Option<Link>,
     next_attempt: Attempt,
     pub(super) deaths: u32,
+    pub(super) interruptions: u32,
+    /// The furthest of either direction from which a call went on.
+    pub(super) resumed_at: Position,
+    is_resumed: bool,
     pub(super) written_bytes: u64,
     /// Most that waited at a sender and at a receiver.
     pub(super) kept_bytes: [u64; 2],
@@ -126,22 +110,18 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(plan: Plan) -> Self {
-        let peer = |side| Peer {
-            flow: Flow::new(side, &plan.config),
-            given: 0,
-            got: 0,
-            got_bytes: 0,
-            ended: false,
-            rest: Bytes::new(),
-            seen: Serial::NONE,
-        };
+        let peers = [Side::Client, Side::Server];
+        let peers = [0, 1].map(|side| Peer::new(Flow::new(peers[side], &plan.configs[side])));
         Self {
             random: Random::new(plan.seed),
             now: Timestamp::ORIGIN,
-            peers: [peer(Side::Client), peer(Side::Server)],
+            peers,
             link: None,
             next_attempt: Attempt::default(),
             deaths: 0,
+            interruptions: 0,
+            resumed_at: Position::ORIGIN,
+            is_resumed: false,
             written_bytes: 0,
             kept_bytes: [0; 2],
             plan,
@@ -167,6 +147,9 @@ impl World {
 
     pub(super) fn turn(&mut self) {
         self.now = self.now + Duration::from_millis(1);
+        if self.interruptions < self.plan.interruptions && self.random.one_in(25) {
+            self.interrupt();
+        }
         if self.link.is_none() && self.random.one_in(3) {
             self.connect();
         }
@@ -187,12 +170,12 @@ impl World {
         self.next_attempt = attempt.next();
         let client = &mut self.peers[0].flow;
         client.attempt(self.now, attempt, None).unwrap();
-        let resume = (attempt > Attempt::default()).then(|| client.resume());
+        let resume = (self.is_resumed || attempt > Attempt::default()).then(|| client.resume());
         let dies = self.deaths < self.plan.deaths;
         self.link = Some(Link {
             attempt,
             pipes: Default::default(),
-            splitters: [0, 1].map(|_| Splitter::new(self.plan.config.message_bytes_max)),
+            splitters: [0, 1].map(|side| Splitter::new(self.plan.configs[side].message_bytes_max)),
             header: Some((self.now + self.plan.delay[0], resume)),
             life_bytes: dies.then(|| match self.plan.exact {
                 true => self.plan.life_bytes,
@@ -214,16 +197,19 @@ impl World {
     fn write(&mut self, side: usize) {
         let Some(link) = &mut self.link else { return };
         let pipe = &mut link.pipes[side];
-        while pipe.bytes < self.plan.transport_bytes {
+        let had_room = self.peers[side].flow.wants_data();
+        while pipe.bytes() < self.plan.transport_bytes {
             let Ok(step) = self.peers[side].flow.poll(self.now, link.attempt) else { return };
             match &step {
-                Step::Idle { .. } => return,
+                Step::Idle { .. } => break,
                 Step::Failed(error) => panic!("{error}: {:?}", self.plan),
                 Step::Data(bytes) => self.written_bytes += bytes.len() as u64,
                 Step::Control(_) => {}
             }
             pipe.write(self.now + self.plan.delay[side], step);
         }
+        let has_room = self.peers[side].flow.wants_data();
+        assert!(had_room || !has_room, "whoever waits for room would not be woken: {:?}", self.plan);
     }
 
     /// Takes to `1 - side` what `side` wrote, in chunks of any length, until the connection dies.
@@ -248,7 +234,7 @@ impl World {
                     Piece::Messages(run) => flow.data_in(link.attempt, run),
                     Piece::Control(number) => {
                         let number = u64::from_be_bytes(number[..].try_into().unwrap());
-                        let frame = link.pipes[side].frames[usize::try_from(number).unwrap()].clone();
+                        let frame = link.pipes[side].frame(number);
                         flow.control_in(link.attempt, frame)
                     }
                 };
@@ -268,6 +254,43 @@ impl World {
         }
     }
 
+    /// Both processes die. Another call goes on from the points of which one side or the other knows that they are
+    /// secured, with another attempt 0.
+    fn interrupt(&mut self) {
+        self.interruptions += 1;
+        self.link = None;
+        self.next_attempt = Attempt::default();
+        self.is_resumed = true;
+        let known = [0, 1].map(|side| self.peers[side].flow.resumption());
+        let resumption = Resumption {
+            requests: known[self.random.below(2)].requests.clone(),
+            responses: known[self.random.below(2)].responses.clone(),
+        };
+        let Resumption { requests, responses } = &resumption;
+        for point in requests.iter().chain(responses) {
+            self.states_are_those_of(point);
+            self.resumed_at = self.resumed_at.max(point.position);
+        }
+        for (side, name) in [Side::Client, Side::Server].into_iter().enumerate() {
+            let flow = Flow::resumed(name, &self.plan.configs[side], &resumption);
+            assert_eq!(flow.resumption(), resumption, "nothing was lost on the way");
+            let (sent, received) = if side == 0 { (requests, responses) } else { (responses, requests) };
+            self.peers[side] = Peer::resumed(flow, sent.as_ref(), received.as_ref());
+        }
+    }
+
+    /// The sending application leaves the number of messages before the point, the receiving one its serial.
+    //= test S-10
+    #[track_caller]
+    fn states_are_those_of(&self, point: &Secured) {
+        let explicit = self.plan.configs[0].secure == Secure::Explicit;
+        let left: &[u8] = if explicit { &point.serial.0.to_be_bytes() } else { &[] };
+        assert_eq!(&point.receiver_state[..], left);
+        let asked =
+            point.sender_state.is_empty() || *point.sender_state == point.position.messages.to_be_bytes();
+        assert!(asked, "not where it was asked for: {point:?}");
+    }
+
     fn application(&mut self, side: usize) {
         if self.random.one_in(self.plan.slowness[side]) {
             for _ in 0..1 + self.random.below(4) {
@@ -280,7 +303,7 @@ impl World {
     }
 
     fn take(&mut self, side: usize) {
-        let explicit = self.plan.config.secure == Secure::Explicit;
+        let explicit = self.plan.configs[side].secure == Secure::Explicit;
         match self.peers[side].flow.take() {
             Take::Messages(run) => {
                 let messages = run.messages();
@@ -335,8 +358,14 @@ impl World {
         }
         let peer = &mut self.peers[side];
         peer.flow.app_sends(batch);
-        if self.plan.explicit && peer.rest.is_empty() && self.random.one_in(6) {
-            let _ = peer.flow.app_syncs(Bytes::from_static(b"state"));
+        if self.plan.explicit && self.random.one_in(6) {
+            // One that was not given yet perhaps, or only half.
+            let messages = peer.given + self.random.below(4) as u64;
+            let state = Bytes::from(messages.to_be_bytes().to_vec());
+            match peer.flow.app_syncs_at(messages, state) {
+                Ok(()) | Err(SyncError::TooManyPoints) => {}
+                Err(error) => panic!("{error}: {:?}", self.plan),
+            }
         }
         if peer.given == total && peer.rest.is_empty() {
             peer.flow.app_ended();
@@ -359,9 +388,9 @@ impl World {
     /// What must hold after each step, in both directions.
     //= test I6, I9, I10, I11, S-31
     fn check(&mut self) {
-        let window = self.plan.config.window_bytes;
         let message = (self.plan.message_bytes + PREFIX_BYTES) as u64;
         for side in [0, 1] {
+            let [window, peers_window] = [side, 1 - side].map(|side| self.plan.configs[side].window_bytes);
             let (sender, receiver) = (self.peers[side].flow.sender(), self.peers[1 - side].flow.receiver());
             let (kept, waiting) = (sender.kept_bytes(), receiver.kept_bytes());
             self.kept_bytes = [self.kept_bytes[0].max(kept), self.kept_bytes[1].max(waiting)];
@@ -370,8 +399,12 @@ impl World {
             assert!(receiver.delivered() <= receiver.received());
             assert!(receiver.received() <= sender.sent());
             assert!(sender.sent().bytes - sender.secured().bytes <= window.max(message));
-            assert!(kept <= window + 7 * (message + 96), "{kept} kept of {window}: {:?}", self.plan);
-            assert!(waiting <= window.max(message), "{waiting} waiting of {window}: {:?}", self.plan);
+            assert!(kept <= window + 7 * (message + 2 * 96), "{kept} kept of {window}: {:?}", self.plan);
+            assert!(
+                waiting <= peers_window.max(message),
+                "{waiting} waiting of {peers_window}: {:?}",
+                self.plan
+            );
         }
     }
 }

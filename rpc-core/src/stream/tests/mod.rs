@@ -1,7 +1,10 @@
 //! Two flows, a link and a virtual clock.
 
 mod flow;
+mod frameless;
 mod link;
+mod pipe;
+mod resumed;
 mod seeds;
 mod splitter;
 

@@ -18,7 +18,7 @@ use pin_project_lite::pin_project;
 use rpc_core::error::{Outcome, Reason};
 use rpc_core::id::{CallAttempt, Fingerprint};
 use rpc_core::policy::MethodPolicy;
-use rpc_core::session::{Admission, Admit, Session, refused_before_admission};
+use rpc_core::session::{Admission, Admit, Keeping, Session, refused_before_admission};
 use rpc_proto::deadline;
 use rpc_proto::headers::Answered;
 use rpc_proto::status::Refusal;
@@ -28,10 +28,11 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::deadline::exceeded;
-use super::{GateFuture, Handler};
+use super::{GateFuture, Handler, refuse};
 use crate::context::{Deadline, Policy, Seen, SessionContext, Upkeep};
-use crate::sessions::{Live, Sessions};
-use run::{Admitted, Run};
+use crate::sessions::{Live, Recording, Sessions};
+use request::Whole;
+use run::{Admitted, Ran, Run};
 use running::{Permit, Running};
 
 /// Admits protected calls by the rules of slots, and lets the others pass.
@@ -76,6 +77,9 @@ impl<S: Handler> Service<Request<Body>> for WithAdmission<S> {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let policy = request.extensions().get::<Policy>().map(|policy| policy.0);
+        if let Some(refusal) = stream::is_misplaced(&request, policy) {
+            return GateFuture::refused(refuse(refusal, policy, &request));
+        }
         let Some(policy) = policy.filter(|policy| policy.is_protected() || stream::resumes(policy, &request))
         else {
             return self.plain(request);
@@ -125,7 +129,9 @@ impl AdmissionLayer {
             return answer(refusal.outcome(Outcome::NotExecuted));
         };
         if policy.kind.streams() {
-            return self.stream(inner, policy, request, &context, attempt);
+            let fingerprint = stream::stream_fingerprint(&request);
+            let call = Protected { attempt, policy, fingerprint, live: Arc::clone(context.live()) };
+            return self.stream(inner, request, &context, call).await;
         }
         match request::read_whole(request, self.message_bytes_max).await {
             Ok((request, fingerprint)) => {
@@ -136,7 +142,7 @@ impl AdmissionLayer {
         }
     }
 
-    async fn admit<S: Handler>(&self, call: Protected, inner: S, request: Request<Body>) -> Response<Body> {
+    async fn admit<S: Handler>(&self, call: Protected, inner: S, request: Whole) -> Response<Body> {
         let mut attached = None;
         let moved = call.live.moved();
         let mut waiting = std::pin::pin!(moved.notified());
@@ -145,10 +151,14 @@ impl AdmissionLayer {
             waiting.as_mut().enable();
             let permit = self.running.enter();
             match (self.ask(&call, permit.is_some()), permit) {
-                (Ok(Admission::Run), Some(permit)) => return self.run(&call, permit, inner, request).await,
-                (Ok(Admission::Run), None) => unreachable!("a new call without a place was refused"),
+                (Ok((Admission::Run | Admission::RunWhenRecorded, intent)), Some(permit)) => {
+                    return self.run(&call, permit, intent, inner, request).await;
+                }
+                (Ok((Admission::Run | Admission::RunWhenRecorded, _)), None) => {
+                    unreachable!("a call that is to run and has no place was refused")
+                }
                 //= C-9
-                (Ok(Admission::Attach), permit) => {
+                (Ok((Admission::Attach, _)), permit) => {
                     drop(permit);
                     if attached.is_none() {
                         // Lower attempts that wait find out that they are fenced.
@@ -159,11 +169,11 @@ impl AdmissionLayer {
                     waiting.as_mut().await;
                     waiting.set(moved.notified());
                 }
-                (Ok(Admission::Replay(reply)), _) => {
+                (Ok((Admission::Replay(reply), _)), _) => {
                     let answered = if attached.is_some() { Answered::Attached } else { Answered::Replayed };
                     return recorded::respond(reply, answered);
                 }
-                (Ok(Admission::ReplyDropped(status)), _) => {
+                (Ok((Admission::ReplyDropped(status), _)), _) => {
                     //= C-16
                     let whole = attached.flatten().and_then(|reply| reply.borrow().clone());
                     return match whole {
@@ -171,7 +181,7 @@ impl AdmissionLayer {
                         None => recorded::dropped(&status),
                     };
                 }
-                (Ok(Admission::Unknown), _) => return unknown(),
+                (Ok((Admission::Unknown, _)), _) => return unknown(),
                 (Err(refusal), _) => return answer(refusal),
             }
         }
@@ -180,21 +190,22 @@ impl AdmissionLayer {
     /// Without a place only what starts nothing is judged: attempts of calls that run or ran are answered at the bound
     /// too.
     //= C-6
-    fn ask(&self, call: &Protected, has_place: bool) -> Result<Admission, Refusal> {
+    fn ask(&self, call: &Protected, has_place: bool) -> Result<(Admission, Option<Recording>), Refusal> {
         call.live.admit(call.attempt.call, |session| self.judge(session, call, has_place))
     }
 
     fn judge(&self, session: &mut Session, call: &Protected, has_place: bool) -> Result<Admission, Refusal> {
         let Protected { attempt, policy, fingerprint, .. } = *call;
-        let admit = Admit { attempt, fingerprint, cancellation: policy.cancellation };
-        let is_new = session.is_new(attempt.call);
+        let keeping = Keeping::of(policy);
+        let admit = Admit { attempt, fingerprint, cancellation: policy.cancellation, keeping };
+        let may_start = session.may_start(attempt.call);
         let outcome = refused_before_admission(attempt.attempt);
         //= C-49
-        if is_new && self.sessions.is_draining() {
+        if may_start && self.sessions.is_draining() {
             let refusal = Refusal::new(Reason::Draining, "the server is draining; call another");
             return Err(refusal.outcome(outcome));
         }
-        if is_new && !has_place {
+        if may_start && !has_place {
             return Err(self.exhausted().outcome(outcome));
         }
         session.admit(admit).map_err(|error| {
@@ -207,8 +218,9 @@ impl AdmissionLayer {
         &self,
         call: &Protected,
         permit: Permit,
+        intent: Option<Recording>,
         inner: S,
-        request: Request<Body>,
+        request: Whole,
     ) -> Response<Body> {
         let deadline = request.extensions().get::<Deadline>().map(|deadline| deadline.0);
         let admitted = Admitted {
@@ -217,9 +229,15 @@ impl AdmissionLayer {
             policy: call.policy,
             deadline,
             permit,
+            intent,
+            store: Arc::clone(self.sessions.store()),
         };
         let run = Run::start(admitted, inner, request, self.sessions.orphans().clone());
-        run.await.map_or_else(|| stopped(deadline), |reply| recorded::respond(reply, Answered::New))
+        match run.await {
+            Ran::Replied(reply) => recorded::respond(reply, Answered::New),
+            Ran::Stopped => stopped(deadline),
+            Ran::NotRecorded(reason) => answer(not_recorded(reason)),
+        }
     }
 }
 
@@ -258,6 +276,17 @@ fn stopped(deadline: Option<Instant>) -> Response<Body> {
     // The timer of the layer around this one fires at the same moment, and either may be seen first.
     //= C-43
     if deadline.is_some_and(|at| at <= Instant::now()) { exceeded(true).into_http() } else { unknown() }
+}
+
+/// The store did not keep what the answer rests on: nobody knows whether it will find it there when it is opened again.
+fn not_recorded(reason: Reason) -> Refusal {
+    let text = "the store could not keep the record of the call";
+    let refusal = Refusal::new(reason, text).outcome(Outcome::Unknown);
+    if reason == Reason::StoreUnavailable {
+        refusal.retry_after(std::time::Duration::from_secs(1))
+    } else {
+        refusal
+    }
 }
 
 fn unknown() -> Response<Body> {

@@ -5,6 +5,7 @@
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue};
+use http::response::Parts;
 use http::{Response, StatusCode};
 use http_body_util::BodyExt;
 use prost::Message;
@@ -37,42 +38,75 @@ struct Field {
 
 /// Reads a response to its end and makes the reply of it.
 pub(super) async fn record(response: Response<Body>) -> Reply {
+    match read(response).await {
+        Ok(reply) => reply,
+        Err(status) => failed(with_outcome(status, Outcome::Done)),
+    }
+}
+
+/// Reads a response of one message to its end; the error is the handler's own.
+pub(super) async fn read(response: Response<Body>) -> Result<Reply, Status> {
     let (head, body) = response.into_parts();
+    check_head(&head)?;
+    let (message, trailers) = collect(body).await?;
+    check_trailers(&trailers)?;
+    Ok(Reply {
+        code: Code::Ok as u8,
+        head: encode(&head.headers),
+        message: alone(message),
+        trailer: encode(&trailers),
+    })
+}
+
+/// Whether a response begins as one that is no error.
+pub(super) fn check_head(head: &Parts) -> Result<(), Status> {
     if head.status != StatusCode::OK {
         let text = format!("the handler answered with HTTP status {}", head.status.as_u16());
-        return failed(Status::new(tonic::Code::Unknown, text));
+        return Err(Status::new(tonic::Code::Unknown, text));
     }
-    if let Some(status) = Status::from_header_map(&head.headers)
-        && status.code() != tonic::Code::Ok
-    {
-        return failed(status);
+    match Status::from_header_map(&head.headers) {
+        Some(status) if status.code() != tonic::Code::Ok => Err(status),
+        Some(_) | None => Ok(()),
     }
-    match collect(body).await {
-        Ok((message, trailers)) => match Status::from_header_map(&trailers) {
-            Some(status) if status.code() != tonic::Code::Ok => failed(status),
-            Some(_) => Reply {
-                code: Code::Ok as u8,
-                head: encode(&head.headers),
-                message: alone(message),
-                trailer: encode(&trailers),
-            },
-            // A response without a status is none; whoever reads it takes it for an error too.
-            None => failed(Status::internal("the handler's response has no status")),
-        },
-        Err(status) => failed(status),
+}
+
+/// Whether a response ended well.
+pub(super) fn check_trailers(trailers: &HeaderMap) -> Result<(), Status> {
+    match Status::from_header_map(trailers) {
+        Some(status) if status.code() == tonic::Code::Ok => Ok(()),
+        Some(status) => Err(status),
+        // A response without a status is none; whoever reads it takes it for an error too.
+        None => Err(Status::internal("the handler's response has no status")),
     }
+}
+
+/// How a response of many messages ended well. The messages are not part of it.
+pub(super) fn ended(trailers: &HeaderMap) -> Reply {
+    Reply { code: Code::Ok as u8, head: Bytes::new(), message: Bytes::new(), trailer: encode(trailers) }
 }
 
 /// A panic is an outcome like any other.
 //= C-15
 pub(super) fn panicked() -> Reply {
-    failed(Refusal::new(Reason::HandlerPanicked, "the handler panicked").into_status())
+    failed(panic_status())
 }
 
+/// What the caller of a handler that panicked is told.
+pub(super) fn panic_status() -> Status {
+    Refusal::new(Reason::HandlerPanicked, "the handler panicked").outcome(Outcome::Done).into_status()
+}
+
+/// The transactions of the call were refused each time.
+pub(super) fn conflicted() -> Reply {
+    let text = "other calls changed what this one had read, each time that it was tried";
+    let refusal = Refusal::new(Reason::TransactionConflict, text).outcome(Outcome::NotExecuted);
+    failed(refusal.into_status())
+}
+
+/// An error as it is recorded and told.
 //= C-14
 //= C-26
-fn failed(status: Status) -> Reply {
-    let status = with_outcome(status, Outcome::Done);
+pub(super) fn failed(status: Status) -> Reply {
     let mut trailers = HeaderMap::new();
     if status.add_header(&mut trailers).is_err() {
         // Metadata of the handler's that no header can carry: the code is what is left.
@@ -109,10 +143,22 @@ fn alone(message: Bytes) -> Bytes {
     if message.len() < BUFFER_BYTES / 2 { Bytes::copy_from_slice(&message) } else { message }
 }
 
+/// The trailers of the answer.
+pub(super) fn trailers(reply: &Reply) -> HeaderMap {
+    let mut trailers = decode(&reply.trailer);
+    trailers.entry("grpc-status").or_insert(HeaderValue::from_static("0"));
+    trailers
+}
+
+/// The handler's own response headers.
+pub(super) fn head(reply: &Reply) -> HeaderMap {
+    decode(&reply.head)
+}
+
 /// The answer to an attempt.
 //= C-8
 pub(super) fn respond(reply: Reply, answered: Answered) -> Response<Body> {
-    let mut trailers = decode(&reply.trailer);
+    let trailers = trailers(&reply);
     if reply.code != Code::Ok as u8 {
         let mut response = Response::new(Body::empty());
         *response.headers_mut() = trailers;
@@ -121,9 +167,8 @@ pub(super) fn respond(reply: Reply, answered: Answered) -> Response<Body> {
         response.headers_mut().insert(SESSION_OUTCOME, answered.value());
         return response;
     }
-    trailers.entry("grpc-status").or_insert(HeaderValue::from_static("0"));
-    let mut response = Response::new(Body::new(ReplayBody::new(reply.message, trailers)));
-    *response.headers_mut() = decode(&reply.head);
+    let mut response = Response::new(Body::new(ReplayBody::new(reply.message.clone(), trailers)));
+    *response.headers_mut() = head(&reply);
     response.headers_mut().entry(CONTENT_TYPE).or_insert(GRPC);
     response.headers_mut().insert(SESSION_OUTCOME, answered.value());
     response

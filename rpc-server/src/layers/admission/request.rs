@@ -2,7 +2,8 @@
 //! connection it came on.
 
 use bytes::{Bytes, BytesMut};
-use http::Request;
+use http::request::Parts;
+use http::{Extensions, Request};
 use http_body_util::{BodyExt, Full};
 use rpc_core::error::Reason;
 use rpc_core::id::Fingerprint;
@@ -13,21 +14,38 @@ use xxhash_rust::xxh3::Xxh3;
 /// The flag and the length before each gRPC message.
 pub(crate) const FRAME_HEADER_BYTES: usize = 5;
 
-/// Reads exactly one message; gives the request with a body that is in memory, and its fingerprint.
+/// A request that is in memory: its handler can be run again.
+#[derive(Clone)]
+pub(super) struct Whole {
+    head: Parts,
+    body: Bytes,
+}
+
+impl Whole {
+    pub(super) fn into_request(self) -> Request<Body> {
+        Request::from_parts(self.head, Body::new(Full::new(self.body)))
+    }
+
+    pub(super) fn extensions(&self) -> &Extensions {
+        &self.head.extensions
+    }
+}
+
+/// Reads exactly one message; gives the request, and its fingerprint.
 //= C-5
 pub(super) async fn read_whole(
     request: Request<Body>,
     message_bytes_max: usize,
-) -> Result<(Request<Body>, Fingerprint), Refusal> {
+) -> Result<(Whole, Fingerprint), Refusal> {
     let (head, body) = request.into_parts();
-    let bytes = read(body, message_bytes_max).await?;
-    let fingerprint = fingerprint(head.uri.path(), &bytes);
-    Ok((Request::from_parts(head, Body::new(Full::new(bytes))), fingerprint))
+    let body = read(body, message_bytes_max).await?;
+    let fingerprint = fingerprint(head.uri.path(), &body);
+    Ok((Whole { head, body }, fingerprint))
 }
 
 //= C-47
 async fn read(mut body: Body, message_bytes_max: usize) -> Result<Bytes, Refusal> {
-    let mut whole = Parts::default();
+    let mut whole = Pieces::default();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| incomplete("the request broke off"))?;
         let Ok(data) = frame.into_data() else { continue };
@@ -55,12 +73,12 @@ fn incomplete(text: &str) -> Refusal {
 
 /// A body in the pieces that it came in. One piece is the common case, and is not copied.
 #[derive(Default)]
-struct Parts {
+struct Pieces {
     first: Bytes,
     rest: BytesMut,
 }
 
-impl Parts {
+impl Pieces {
     fn push(&mut self, data: Bytes) {
         if self.first.is_empty() {
             self.first = data;
@@ -115,7 +133,7 @@ mod tests {
             pieces.iter().map(|piece| Ok::<_, Status>(Frame::data(Bytes::copy_from_slice(piece)))).collect();
         let request = Request::new(Body::new(StreamBody::new(tokio_stream::iter(frames))));
         match read_whole(request, max).await {
-            Ok((request, _)) => Ok(request.into_body().collect().await.unwrap().to_bytes()),
+            Ok((request, _)) => Ok(request.into_request().into_body().collect().await.unwrap().to_bytes()),
             Err(refusal) => Err(Details::of(&refusal.into_status()).reason.unwrap()),
         }
     }

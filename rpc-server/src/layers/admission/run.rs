@@ -1,6 +1,6 @@
 //! The run of an admitted call. It belongs to the session, not to the request that began it.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,9 +8,13 @@ use std::task::{Context, Poll};
 
 use futures_util::FutureExt;
 use http::Request;
+use rpc_core::error::{Code, Reason};
 use rpc_core::id::CallId;
-use rpc_core::policy::MethodPolicy;
+use rpc_core::policy::{Delivery, MethodPolicy};
 use rpc_core::record::Reply;
+use rpc_core::session::Session;
+use rpc_core::store::Store;
+use rpc_core::transaction::Transaction as Effects;
 use rpc_proto::deadline;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep_until};
@@ -20,19 +24,35 @@ use tonic::body::Body;
 
 use super::super::{BoxFuture, Handler};
 use super::recorded;
+use super::request::Whole;
 use super::running::Permit;
 use crate::methods::may_stop;
-use crate::sessions::Live;
+use crate::sessions::{Live, Recorded, Recording};
+use crate::transaction::Transaction;
 
-/// A handler at work, until its reply is recorded. `None`: it was stopped.
+/// How often a handler runs whose transactions are refused, before its call ends with TRANSACTION_CONFLICT. One of those
+/// that meet is committed each time, so this many have to be faster.
+const TRANSACTION_TRIES_MAX: u32 = 1_024;
+
+/// A handler at work, until its reply may be answered.
 ///
 /// It is polled in place, so that the undisturbed call pays for no task. When the request goes away first, it moves to
 /// a task of its own: the loss of a connection stops no handler of a protected call.
 //= C-18
 //= C-35
 pub(super) struct Run {
-    future: Option<BoxFuture<Option<Reply>>>,
+    future: Option<BoxFuture<Ran>>,
     orphans: TaskTracker,
+}
+
+/// How a run ended.
+pub(super) enum Ran {
+    /// With a reply that is recorded.
+    Replied(Reply),
+    /// It was stopped.
+    Stopped,
+    /// The store did not keep what its answer rests on.
+    NotRecorded(Reason),
 }
 
 /// One admitted call.
@@ -43,29 +63,101 @@ pub(super) struct Admitted {
     pub(super) deadline: Option<Instant>,
     /// Held while the handler runs.
     pub(super) permit: Permit,
+    /// The handler waits for this record.
+    pub(super) intent: Option<Recording>,
+    /// Where its transaction is kept.
+    pub(super) store: Arc<dyn Store>,
 }
 
 impl Run {
     pub(super) fn start<S: Handler>(
         admitted: Admitted,
         inner: S,
-        request: Request<Body>,
+        request: Whole,
         orphans: TaskTracker,
     ) -> Self {
+        let Admitted { live, call, policy, deadline, permit, intent, store } = admitted;
         // From here on the call is in progress: if the future is dropped at any point, its slot says so.
-        let record = Recording { live: admitted.live, call: admitted.call, done: false };
-        let stop = may_stop(admitted.policy).then(|| record.live.stoppable(admitted.call));
-        let (policy, deadline, permit) = (admitted.policy, admitted.deadline, admitted.permit);
-        let handler = deadline::scope(deadline, handle(inner, request));
+        let settling = Settling { live, call, policy, done: false };
+        let stop = may_stop(policy).then(|| settling.live.stoppable(call));
         let future = async move {
             let _permit = permit;
-            let reply = match stop {
-                Some(stop) => until_stopped(handler, &stop, deadline).await,
-                None => Some(handler.await),
-            };
-            record.finish(reply, policy)
+            if let Some(intent) = intent
+                && let Recorded::No(reason) = intent.wait().await
+            {
+                return settling.not_begun(reason);
+            }
+            let until = Until { stop, deadline };
+            match policy.delivery {
+                Delivery::ExactlyOnce => transact(settling, &until, inner, &request, &store).await,
+                Delivery::Plain | Delivery::AtLeastOnce | Delivery::AtMostOnce => {
+                    let Some(reply) = until.run(handle(inner, request.into_request())).await else {
+                        return Ran::Stopped;
+                    };
+                    settling.reply(reply).await
+                }
+            }
         };
         Self { future: Some(Box::pin(future)), orphans }
+    }
+}
+
+/// Runs the handler until its transaction is committed with its reply.
+//= C-54
+async fn transact<S: Handler>(
+    mut settling: Settling,
+    until: &Until,
+    mut inner: S,
+    request: &Whole,
+    store: &Arc<dyn Store>,
+) -> Ran {
+    for _ in 0..TRANSACTION_TRIES_MAX {
+        let transaction = Transaction::new(Arc::clone(store));
+        let mut request = request.clone().into_request();
+        request.extensions_mut().insert(transaction.clone());
+        match poll_fn(|cx| inner.poll_ready(cx)).await {
+            Ok(()) => {}
+            Err(never) => match never {},
+        }
+        let Some(reply) = until.run(handle(inner.clone(), request)).await else { return Ran::Stopped };
+        let mut effects = transaction.end();
+        if reply.code != Code::Ok as u8 {
+            effects.forget_writes();
+        }
+        match settling.commit(&reply, effects).await {
+            Recorded::Yes => return Ran::Replied(reply),
+            Recorded::Again => {}
+            Recorded::No(reason) => return Ran::NotRecorded(reason),
+        }
+    }
+    settling.reply(recorded::conflicted()).await
+}
+
+/// When a handler is dropped before its end.
+struct Until {
+    stop: Option<CancellationToken>,
+    deadline: Option<Instant>,
+}
+
+impl Until {
+    /// `None`: it was stopped.
+    //= C-36
+    //= C-37
+    //= C-45
+    async fn run(&self, handler: impl Future<Output = Reply>) -> Option<Reply> {
+        let handler = deadline::scope(self.deadline, handler);
+        let Some(stop) = &self.stop else { return Some(handler.await) };
+        let late = async {
+            match self.deadline {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            reply = handler => Some(reply),
+            () = stop.cancelled() => None,
+            () = late => None,
+        }
     }
 }
 
@@ -80,29 +172,8 @@ async fn handle<S: Handler>(mut inner: S, request: Request<Body>) -> Reply {
     answer.catch_unwind().await.unwrap_or_else(|_| recorded::panicked())
 }
 
-//= C-36
-//= C-37
-//= C-45
-async fn until_stopped(
-    handler: impl Future<Output = Reply>,
-    stop: &CancellationToken,
-    deadline: Option<Instant>,
-) -> Option<Reply> {
-    let late = async {
-        match deadline {
-            Some(at) => sleep_until(at).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        reply = handler => Some(reply),
-        () = stop.cancelled() => None,
-        () = late => None,
-    }
-}
-
 impl Future for Run {
-    type Output = Option<Reply>;
+    type Output = Ran;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let future = self.future.as_mut().expect("a future is not polled after it was ready");
@@ -126,23 +197,41 @@ impl Drop for Run {
 }
 
 /// Sees to it that a slot hears of the end of its call, in whatever way that comes.
-struct Recording {
+struct Settling {
     live: Arc<Live>,
     call: CallId,
+    policy: &'static MethodPolicy,
     done: bool,
 }
 
-impl Recording {
-    fn finish(mut self, reply: Option<Reply>, policy: &MethodPolicy) -> Option<Reply> {
-        let kept = reply.clone()?;
+impl Settling {
+    /// The store did not hear of the call: its slot knows.
+    fn not_begun(mut self, reason: Reason) -> Ran {
         self.done = true;
-        let (call, bound) = (self.call, policy.reply_bytes_max);
-        self.live.finished(call, reply.as_ref(), |session| session.complete(call, kept, bound));
-        reply
+        self.live.finished(self.call, None, |_| {});
+        Ran::NotRecorded(reason)
+    }
+
+    async fn reply(mut self, reply: Reply) -> Ran {
+        self.done = true;
+        let (call, bound, kept) = (self.call, self.policy.reply_bytes_max, reply.clone());
+        match self.live.replied(call, &reply, |session| session.complete(call, kept, bound)).await {
+            Recorded::Yes | Recorded::Again => Ran::Replied(reply),
+            Recorded::No(reason) => Ran::NotRecorded(reason),
+        }
+    }
+
+    async fn commit(&mut self, reply: &Reply, effects: Effects) -> Recorded {
+        self.done = true;
+        let (call, bound, kept) = (self.call, self.policy.reply_bytes_max, reply.clone());
+        let complete = |session: &mut Session| session.complete_with(call, kept, bound, effects);
+        let recorded = self.live.replied(call, reply, complete).await;
+        self.done = recorded != Recorded::Again;
+        recorded
     }
 }
 
-impl Drop for Recording {
+impl Drop for Settling {
     fn drop(&mut self) {
         if !self.done {
             let call = self.call;

@@ -48,6 +48,10 @@ impl Store for Handle {
         self.0.inner.load(session)
     }
 
+    fn get(&self, key: &[u8]) -> Result<Option<rpc_core::transaction::Versioned>, StoreError> {
+        self.0.inner.get(key)
+    }
+
     fn commit(&self, batch: &[Write]) -> Result<Vec<Result<(), WriteError>>, StoreError> {
         self.0.commits.fetch_add(1, Ordering::SeqCst);
         self.0.writes.fetch_add(batch.len(), Ordering::SeqCst);

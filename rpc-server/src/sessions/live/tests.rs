@@ -5,7 +5,7 @@ use rpc_core::id::{CallAttempt, ConnectionId, Fingerprint, Nonce};
 use rpc_core::negotiate::{self, Offer};
 use rpc_core::policy::Cancellation;
 use rpc_core::principal::Principal;
-use rpc_core::session::{Admission, Admit, Authority, SessionUnknown};
+use rpc_core::session::{Admission, Admit, Authority, Keeping, SessionUnknown};
 use rpc_core::store::MemoryStore;
 use rpc_core::time::Timestamp;
 
@@ -36,9 +36,14 @@ async fn a_stop_that_comes_before_the_handler_begins_is_not_lost() {
     let sessions = sessions();
     let live = open(&sessions).await;
     let attempt: CallAttempt = "0.1.0".parse().unwrap();
-    let admit = Admit { attempt, fingerprint: Fingerprint(1), cancellation: Cancellation::Stop };
+    let admit = Admit {
+        attempt,
+        fingerprint: Fingerprint(1),
+        cancellation: Cancellation::Stop,
+        keeping: Keeping::Memory,
+    };
     assert_eq!(live.with(|session, _| session.admit(admit)), Ok(Admission::Run));
-    live.with(|session, _| session.query(attempt.call, false, true)).unwrap();
+    live.with(|session, _| session.query(attempt.call, false, true, RequestId(9))).unwrap();
     assert!(live.stoppable(attempt.call).is_cancelled());
     live.finished(attempt.call, None, |session| session.abandon(attempt.call));
     assert!(live.lock().stoppable.is_empty());

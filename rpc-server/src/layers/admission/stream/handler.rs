@@ -1,27 +1,35 @@
 //! The run of a stream's handler. It belongs to the session: attempts come and go.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::pin::pin;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::Request;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap};
-use rpc_core::error::{Code, Outcome, Reason};
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use rpc_core::error::{Code, Outcome};
 use rpc_core::frame::Head;
+use rpc_core::policy::MethodPolicy;
 use rpc_core::record::Reply;
+use rpc_core::session::Kept;
 use rpc_flow::{AppEnd, Stream};
 use rpc_proto::deadline;
-use rpc_proto::status::{Refusal, with_outcome};
-use tokio::time::{Instant, sleep_until};
+use rpc_proto::status::with_outcome;
+use tokio::task::coop::consume_budget;
+use tokio::time::Instant;
 use tonic::Status;
 use tonic::body::Body;
 
-use super::super::Protected;
 use super::super::running::Permit;
+use super::super::{Protected, recorded};
+use super::ending::{cut, interrupted};
+use super::{has_single_reply, is_over};
 use crate::layers::Handler;
-use crate::layers::deadline::exceeded;
-use crate::methods::may_stop;
+use crate::sessions::activities::Working;
+
+/// Longest reply that is kept with an activity that is done, in bytes.
+const ACTIVITY_REPLY_BYTES_MAX: u32 = 64 << 10;
 
 /// A handler at work for a stream.
 pub(super) struct Handling {
@@ -30,128 +38,192 @@ pub(super) struct Handling {
     /// Held while the handler runs.
     pub(super) permit: Option<Permit>,
     pub(super) stream: Stream,
-}
-
-/// Why a handler is given up.
-enum GivenUp {
-    Deadline,
-    SessionEnded(Reason),
-    Cancelled,
+    /// The activity, if the call works on one.
+    pub(super) working: Option<Working>,
 }
 
 impl Handling {
-    /// Runs the handler to the end of its response and records how it ended.
+    /// Runs the handler to the end of its response, records how it ended, and gives the stream its end.
     //= S-27
-    //= S-30
     pub(super) async fn run<S: Handler>(self, inner: S, request: Request<Body>) {
-        let Self { call, deadline, permit, stream } = self;
-        let _permit = permit;
-        let settled = Settled { call: &call, stream: &stream, code: None };
-        let work = deadline::scope(deadline, handle(inner, request, &stream));
-        let work = AssertUnwindSafe(work).catch_unwind();
-        let status = tokio::select! {
-            done = work => match done {
-                Ok(status) => status,
-                Err(_) => {
-                    let refusal = Refusal::new(Reason::HandlerPanicked, "the handler panicked");
-                    settled.panicked(refusal.outcome(Outcome::Done).into());
-                    return;
+        let Self { call, deadline, permit, stream, working } = self;
+        // Declared in the order in which they are dropped last: the activity is free when the handler is gone.
+        let mut settled = Settled { call: &call, reply: None, why: None };
+        let reply = {
+            let work = deadline::scope(deadline, handle(inner, request, call.policy, &stream));
+            let mut work = pin!(AssertUnwindSafe(work).catch_unwind());
+            let (policy, working) = (call.policy, working.as_ref());
+            let done = tokio::select! {
+                done = &mut work => Some(done),
+                cut = cut(&call, &stream, deadline, working) => {
+                    stream.abandon(cut.status(policy));
+                    settled.why = Some(cut.status(policy));
+                    if cut.drops_handler(policy) {
+                        None
+                    } else {
+                        tokio::select! {
+                            done = &mut work => Some(done),
+                            () = interrupted(working) => None,
+                        }
+                    }
                 }
-            },
-            why = given_up(&call, &stream, deadline) => {
-                settled.given_up(match why {
-                    GivenUp::Deadline => exceeded(call.policy.is_protected()),
-                    GivenUp::SessionEnded(reason) => {
-                        let refusal = Refusal::new(reason, "the session ended while the call was under way");
-                        refusal.outcome(Outcome::Unknown).into()
-                    }
-                    GivenUp::Cancelled => {
-                        let refusal = Refusal::new(Reason::CallCancelled, "the caller cancelled the call");
-                        refusal.outcome(Outcome::Unknown).into()
-                    }
-                });
-                return;
+            };
+            match done {
+                Some(Ok(reply)) => reply,
+                // Perhaps in the middle of a message: what it gave is not brought to an end.
+                //= C-15
+                Some(Err(_)) => {
+                    stream.abandon(recorded::panic_status());
+                    recorded::panicked()
+                }
+                None => return,
             }
         };
-        settled.conclude(status);
+        drop(permit);
+        // The slot first: whoever has the answer may use it for the next call at once.
+        settled.reply = Some(reply.clone());
+        drop(settled);
+        let delivering = Delivering { call: &call, stream: &stream, reply, deadline };
+        delivering.run(working).await;
     }
 }
 
 /// Sees to it that the slot hears of the end, in whatever way that comes.
 struct Settled<'a> {
     call: &'a Protected,
-    stream: &'a Stream,
-    code: Option<u8>,
-}
-
-impl Settled<'_> {
-    /// The handler ended with this status, and its last message was taken over.
-    fn conclude(mut self, status: Status) {
-        let status = match status.code() {
-            tonic::Code::Ok => status,
-            _ if self.call.policy.is_protected() => with_outcome(status, Outcome::Done),
-            _ => status,
-        };
-        let mut trailers = HeaderMap::new();
-        if status.add_header(&mut trailers).is_err() {
-            // Metadata of the handler's that no header can carry: the code is what is left.
-            trailers.insert("grpc-status", (status.code() as i32).into());
-        }
-        self.code = Some(u8::try_from(status.code() as i32).unwrap_or(Code::Unknown as u8));
-        let stream = self.stream;
-        // The slot first: whoever has the answer may use it for the next call at once.
-        drop(self);
-        stream.conclude(trailers);
-    }
-
-    /// The handler was dropped before its end, for what `status` says.
-    fn given_up(self, status: Status) {
-        let stream = self.stream;
-        drop(self);
-        stream.abandon(status);
-    }
-
-    /// The handler panicked, perhaps in the middle of a message: what it gave is not brought to an end.
-    //= C-15
-    fn panicked(mut self, status: Status) {
-        self.code = Some(Code::Internal as u8);
-        self.given_up(status);
-    }
+    reply: Option<Reply>,
+    /// Why the stream was over before its handler.
+    why: Option<Status>,
 }
 
 impl Drop for Settled<'_> {
+    //= S-30
     fn drop(&mut self) {
-        let (live, call) = (Arc::clone(&self.call.live), self.call.attempt.call);
-        let Some(code) = self.code else {
-            live.finished(call, None, |session| session.abandon(call));
-            return;
-        };
-        // The messages stay with the stream until the slot is used again; the record says how it ended.
-        let reply = Reply { code, head: Bytes::new(), message: Bytes::new(), trailer: Bytes::new() };
-        live.finished(call, None, |session| session.complete(call, reply, None));
+        let (live, call, policy) = (&self.call.live, self.call.attempt.call, self.call.policy);
+        match self.reply.take() {
+            Some(reply) if has_single_reply(policy) || reply.code != Code::Ok as u8 => {
+                let kept = reply.clone();
+                live.finished(call, Some(&reply), |session| {
+                    session.complete(call, kept, policy.reply_bytes_max);
+                });
+            }
+            Some(reply) => live.finished(call, None, |session| {
+                session.complete(call, without_messages(reply), Some(0));
+            }),
+            None => {
+                if let Some(why) = &self.why {
+                    live.stream_given_up(call, why);
+                }
+                live.finished(call, None, |session| session.abandon(call));
+            }
+        }
+        live.forget_stream(call, |stream| is_over(&stream.watch().borrow(), false));
     }
 }
 
-/// Calls the handler and gives everything it answers to the stream.
-async fn handle<S: Handler>(mut inner: S, request: Request<Body>, stream: &Stream) -> Status {
+/// The reply of many messages as it is recorded: they stay with the stream until its caller has them, and what is left of
+/// it then is that there were some. A record that is longer than its bound keeps the status only.
+fn without_messages(reply: Reply) -> Reply {
+    Reply { message: Bytes::from_static(&[0]), ..reply }
+}
+
+/// The end of a stream whose handler has ended, on its way to the caller.
+struct Delivering<'a> {
+    call: &'a Protected,
+    stream: &'a Stream,
+    reply: Reply,
+    deadline: Option<Instant>,
+}
+
+impl Delivering<'_> {
+    //= D-27
+    async fn run(self, working: Option<Working>) {
+        let Self { call, stream, reply, deadline } = self;
+        let is_well = reply.code == Code::Ok as u8;
+        let single = has_single_reply(call.policy);
+        let working = match working {
+            // Its record is all that there is to be had.
+            Some(working) if single && is_well => {
+                working.done(Kept::within(reply.clone(), ACTIVITY_REPLY_BYTES_MAX));
+                None
+            }
+            working => working.filter(|_| is_well),
+        };
+        let delivered = async {
+            if single && is_well {
+                stream.answer_head(head_of(&recorded::head(&reply)));
+                stream.pump_app(Full::new(reply.message.clone())).await;
+            }
+            stream.conclude(recorded::trailers(&reply));
+            if working.is_some() {
+                // An activity is done when its caller has everything, and can be resumed until then.
+                let _ = stream.watch().wait_for(|view| view.is_secured || view.failed.is_some()).await;
+            }
+        };
+        let late = tokio::select! {
+            () = delivered => None,
+            cut = cut(call, stream, deadline, working.as_ref()) => Some(cut),
+        };
+        if let Some(cut) = late {
+            stream.abandon(cut.status(call.policy));
+        } else if let Some(working) = working
+            && stream.failure().is_none()
+        {
+            working.done(Kept::status_only(reply, ACTIVITY_REPLY_BYTES_MAX));
+        }
+        call.live.forget_stream(call.attempt.call, |stream| is_over(&stream.watch().borrow(), false));
+    }
+}
+
+/// Calls the handler and reads its answer to the end: a single one whole, and many messages into the stream.
+async fn handle<S: Handler>(
+    mut inner: S,
+    request: Request<Body>,
+    policy: &'static MethodPolicy,
+    stream: &Stream,
+) -> Reply {
     let response = match inner.call(request).await {
         Ok(response) => response,
         Err(never) => match never {},
     };
-    let (head, body) = response.into_parts();
-    if let Some(status) = Status::from_header_map(&head.headers) {
-        return status;
+    let read =
+        if has_single_reply(policy) { recorded::read(response).await } else { pump(response, stream).await };
+    read.unwrap_or_else(|status| {
+        let is_protected = policy.is_protected();
+        recorded::failed(if is_protected { with_outcome(status, Outcome::Done) } else { status })
+    })
+}
+
+/// Gives the messages of a response to the stream. One that is over takes none, and the handler comes to its end all the
+/// same.
+async fn pump(response: Response<Body>, stream: &Stream) -> Result<Reply, Status> {
+    let (head, mut body) = response.into_parts();
+    recorded::check_head(&head)?;
+    if Status::from_header_map(&head.headers).is_some() {
+        return Ok(recorded::ended(&head.headers));
     }
     stream.answer_head(head_of(&head.headers));
-    match stream.pump_app(body).await {
-        AppEnd::Done(trailers) => trailers
-            .as_ref()
-            .and_then(Status::from_header_map)
-            .unwrap_or_else(|| Status::internal("the handler's response has no status")),
-        AppEnd::Failed(error) => Status::from_error(error),
-        // The stream is over; what it ended with was said already.
-        _ => Status::aborted("the stream ended before the handler's response"),
+    let trailers = match stream.pump_app(&mut body).await {
+        AppEnd::Done(trailers) => trailers,
+        AppEnd::Failed(error) => return Err(Status::from_error(error)),
+        _ => rest(&mut body).await?,
+    };
+    let trailers = trailers.unwrap_or_default();
+    recorded::check_trailers(&trailers)?;
+    Ok(recorded::ended(&trailers))
+}
+
+/// Reads a response that nobody gets.
+async fn rest(body: &mut Body) -> Result<Option<HeaderMap>, Status> {
+    let mut trailers = None;
+    while let Some(frame) = body.frame().await {
+        // A handler that never waits would leave nobody else a turn.
+        consume_budget().await;
+        if let Ok(found) = frame?.into_trailers() {
+            trailers = Some(found);
+        }
     }
+    Ok(trailers)
 }
 
 /// The handler's own headers, which travel in HEAD because those of the response have left.
@@ -164,28 +236,4 @@ fn head_of(headers: &HeaderMap) -> Head {
             (Bytes::copy_from_slice(name.as_str().as_bytes()), Bytes::copy_from_slice(value.as_bytes()))
         });
     Head { entries: entries.collect() }
-}
-
-/// Resolves when the handler is to be dropped.
-async fn given_up(call: &Protected, stream: &Stream, deadline: Option<Instant>) -> GivenUp {
-    let mut ended = call.live.ended();
-    let mut views = stream.watch();
-    let late = async {
-        match deadline {
-            Some(at) => sleep_until(at).await,
-            None => std::future::pending().await,
-        }
-    };
-    let cancelled = async {
-        if !may_stop(call.policy) || views.wait_for(|view| view.failed.is_some()).await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
-    tokio::select! {
-        () = late => GivenUp::Deadline,
-        () = cancelled => GivenUp::Cancelled,
-        reason = ended.wait_for(Option::is_some) => {
-            GivenUp::SessionEnded(reason.ok().and_then(|reason| *reason).unwrap_or(Reason::SessionEnded))
-        }
-    }
 }

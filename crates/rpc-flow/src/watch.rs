@@ -4,29 +4,21 @@ use std::fmt;
 
 use rpc_core::stream::flow::Progress;
 use rpc_core::stream::position::Position;
-use rpc_flow::{Stream, View};
 use tokio::sync::watch;
 
-/// How far a checkpointed call has come; in the extensions of its response. A cheap clone, which may be kept longer than
-/// the response.
-///
-/// # Examples
-///
-/// ```no_run
-/// # fn show(response: tonic::Response<()>) {
-/// if let Some(watch) = response.extensions().get::<rpc_client::StreamWatch>() {
-///     println!("{} sent, {} secured, {} resumes", watch.sent(), watch.secured(), watch.resumes());
-/// }
-/// # }
-/// ```
+use crate::stream::Stream;
+use crate::view::View;
+
+/// How far a checkpointed call has come. A cheap clone, which may be kept longer than the call.
 #[derive(Clone)]
 pub struct StreamWatch {
     stream: Stream,
 }
 
 impl StreamWatch {
-    pub(super) fn new(stream: Stream) -> Self {
-        Self { stream }
+    /// Watches this stream.
+    pub fn new(stream: &Stream) -> Self {
+        Self { stream: stream.clone() }
     }
 
     /// What this side has sent so far, each message once.
@@ -34,12 +26,12 @@ impl StreamWatch {
         self.progress().sent
     }
 
-    /// What of it the server's application has safe.
+    /// What of it the peer's application has safe.
     pub fn secured(&self) -> Position {
         self.progress().sent_secured
     }
 
-    /// What came from the server so far, each message once.
+    /// What came from the peer so far, each message once.
     pub fn received(&self) -> Position {
         self.progress().received
     }

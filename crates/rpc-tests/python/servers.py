@@ -1,4 +1,4 @@
-"""The example's server as a process of its own."""
+"""Servers as processes of their own."""
 
 import os
 import queue
@@ -12,11 +12,21 @@ START_SECONDS_MAX = 10
 STOP_SECONDS_MAX = 5
 
 
-class LedgerServer:
+def ledger_server():
+    """The example's server."""
+    return Server(os.environ["LEDGER_SERVER"])
+
+
+def streams_server():
+    """A server of streams that outlive their connections, whose handlers check what they get."""
+    return Server(os.environ["STREAMS_SERVER"])
+
+
+class Server:
     """Runs on a port that the system chooses until `stop`."""
 
-    def __init__(self):
-        command = [os.environ["LEDGER_SERVER"], "127.0.0.1:0"]
+    def __init__(self, program):
+        command = [program, "127.0.0.1:0"]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         self._lines = queue.Queue()
         # A thread, because a pipe cannot be read with a time limit on every platform.

@@ -1,11 +1,18 @@
+mod calls;
+
 use std::cell::Cell;
 use std::sync::Arc;
 
-use rpc_core::record::{End, Tombstone};
+use bytes::Bytes;
+use rpc_core::id::{Epoch, Fingerprint, Sequence, SlotId};
+use rpc_core::record::{CallRecord, Change, End, Reply, SlotRecord, Tombstone};
 use rpc_core::store::suite;
+use rpc_core::transaction::{Transaction, Version};
 
 use super::*;
 use crate::check;
+use crate::encode::{HEADER_KEY, encode_slot, encode_value, session_key, slot_key};
+use crate::engine::EngineError;
 use crate::support::{Scratch, files, flip_bits};
 
 /// What a medium does once, at the write with this number, counted from 0.
@@ -40,7 +47,7 @@ impl Medium for Failing {
 fn open_failing(path: &Path, writes_until: u32, fault: Fault) -> EmbeddedStore {
     let store = EmbeddedStore::open(path).unwrap();
     let engine = store.engine.clone();
-    store.lock().unwrap().medium = Box::new(Failing { engine, writes_until: Cell::new(writes_until), fault });
+    store.replace_medium(Box::new(Failing { engine, writes_until: Cell::new(writes_until), fault }));
     store
 }
 
@@ -54,6 +61,29 @@ fn create(number: u64) -> Write {
 
 fn write(number: u64, change: Change) -> Write {
     Write { session: id(number), epoch: Epoch(1), change }
+}
+
+fn slot(slot: u32, sequence: u64, call: CallRecord) -> SlotRecord {
+    SlotRecord { slot: SlotId(slot), sequence: Sequence(sequence), call }
+}
+
+fn slot_write(number: u64, record: SlotRecord) -> Write {
+    write(number, Change::Slot(Box::new(record)))
+}
+
+/// A reply with a message of so many bytes.
+fn reply(bytes: usize) -> CallRecord {
+    let message = Bytes::from(vec![7; bytes]);
+    CallRecord::Done(Fingerprint(1), Reply { code: 0, head: Bytes::new(), message, trailer: Bytes::new() })
+}
+
+fn booking(writes: &[(&'static str, Option<usize>)]) -> Box<Transaction> {
+    let mut transaction = Transaction::new();
+    for (key, bytes) in writes {
+        let value = bytes.map(|bytes| Bytes::from(vec![9; bytes]));
+        transaction.write(Bytes::from_static(key.as_bytes()), value).unwrap();
+    }
+    Box::new(transaction)
 }
 
 fn tombstone() -> Box<Tombstone> {
@@ -104,7 +134,7 @@ fn a_panic_in_a_commit_closes_the_store() {
     }
     let scratch = Scratch::new();
     let store = Arc::new(EmbeddedStore::open(scratch.path()).unwrap());
-    store.lock().unwrap().medium = Box::new(Panicking);
+    store.replace_medium(Box::new(Panicking));
     let panicking = Arc::clone(&store);
     std::thread::spawn(move || panicking.commit(&[create(1)])).join().unwrap_err();
     assert!(matches!(store.commit(&[create(1)]), Err(StoreError::Closed(_))));
@@ -152,7 +182,7 @@ fn statistics_count_what_was_done() {
     store.commit(&[write(4, Change::Create(suite::record(1))), write(4, Change::Forget)]).unwrap();
 
     let statistics = store.statistics().unwrap();
-    assert_eq!((statistics.sessions_live, statistics.sessions_ended), (2, 1));
+    assert_eq!((statistics.contents.sessions_live, statistics.contents.sessions_ended), (2, 1));
     assert_eq!(statistics.numbers_given, 10);
     assert_eq!(statistics.commits, 4, "the making of the store, the numbers, and two batches");
     assert_eq!(statistics.since_open.syncs, 3, "a batch that changes nothing needs no sync");
@@ -164,7 +194,7 @@ fn statistics_count_what_was_done() {
     drop(store);
 
     let statistics = EmbeddedStore::open(scratch.path()).unwrap().statistics().unwrap();
-    assert_eq!((statistics.sessions_live, statistics.sessions_ended), (2, 1));
+    assert_eq!((statistics.contents.sessions_live, statistics.contents.sessions_ended), (2, 1));
     assert_eq!(statistics.commits, 4);
 }
 
@@ -187,7 +217,10 @@ fn tables(path: &Path) -> Vec<(SessionId, Stored)> {
             store.engine.flush();
         }
     }
-    store.commit(&[write(1, Change::Forget), write(2, Change::Update(suite::record(7)))]).unwrap();
+    let book = Change::Commit(Box::new(slot(0, 1, reply(500))), booking(&[("k", Some(300))]));
+    store
+        .commit(&[write(1, Change::Forget), write(2, Change::Update(suite::record(7))), write(3, book)])
+        .unwrap();
     store.scan(None, usize::MAX).unwrap()
 }
 
@@ -217,11 +250,39 @@ fn flipped_bits_in_tables_are_refused_or_harmless() {
 fn a_later_format_is_refused_by_name() {
     let scratch = Scratch::new();
     let store = EmbeddedStore::open(scratch.path()).unwrap();
-    let key = crate::encode::HEADER_KEY;
+    let key = HEADER_KEY;
     let mut header = store.engine.get(key).unwrap().unwrap().to_vec();
     header[0] = 9;
     store.lock().unwrap().commit(vec![(key.to_vec(), Some(header))], 0).unwrap();
     drop(store);
     let error = EmbeddedStore::open(scratch.path()).unwrap_err();
-    assert!(matches!(error, OpenError::Version { found: 9, supported: 1 }), "{error}");
+    assert!(matches!(error, OpenError::Version { found: 9, supported: 2 }), "{error}");
+}
+
+/// Makes a directory that a program with another format might have left: everything of it is in a journal.
+fn store_of_version(path: &Path, version: u8) {
+    let directory = Directory::lock_or_create(path).unwrap();
+    let files = directory.begin().unwrap();
+    let mut engine = Engine::create(&files.records()).unwrap();
+    let value = |key| Some([&[version], &encode_counter(key, 1).unwrap()[1..]].concat());
+    engine
+        .write([HEADER_KEY, NUMBERS_KEY, COMMITS_KEY].map(|key| (key.to_vec(), value(key))).into())
+        .unwrap();
+    Witness::create(&files.acknowledged(), 1).unwrap();
+    directory.finish(&files).unwrap();
+}
+
+/// The program that takes another format's journal for one that a crash has torn would cut it off.
+#[test]
+fn the_format_before_is_refused_by_name_and_left_alone() {
+    let scratch = Scratch::new();
+    store_of_version(scratch.path(), 1);
+    let contents =
+        || files(scratch.path()).iter().map(|file| std::fs::read(file).unwrap()).collect::<Vec<_>>();
+    let before = contents();
+    for _ in 0..2 {
+        let error = EmbeddedStore::open(scratch.path()).unwrap_err();
+        assert!(matches!(error, OpenError::Version { found: 1, supported: 2 }), "{error}");
+    }
+    assert!(contents() == before, "it was touched");
 }

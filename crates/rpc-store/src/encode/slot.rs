@@ -1,0 +1,95 @@
+//! The record of a slot: what is remembered of its last call.
+
+use bytes::Bytes;
+use rpc_core::id::{Fingerprint, Sequence, SessionId, SlotId};
+use rpc_core::record::{CallRecord, Reply, SlotRecord};
+
+use super::cursor::{FieldReader, FieldWriter};
+use super::{DecodeError, EncodeError, Kind, open, seal, slot_key};
+
+const BEGUN: u8 = 1;
+const DONE: u8 = 2;
+const REPLY_DROPPED: u8 = 3;
+const UNKNOWN: u8 = 4;
+const SETTLED: u8 = 5;
+
+pub(crate) fn encode_slot(session: SessionId, record: &SlotRecord) -> Result<Vec<u8>, EncodeError> {
+    let SlotRecord { slot, sequence, call } = record;
+    let mut fields = FieldWriter::default();
+    fields.u64(sequence.0);
+    match call {
+        CallRecord::Begun(fingerprint) => {
+            fields.u8(BEGUN);
+            write_fingerprint(&mut fields, *fingerprint);
+        }
+        CallRecord::Unknown(fingerprint) => {
+            fields.u8(UNKNOWN);
+            fields.u8(u8::from(fingerprint.is_some()));
+            if let Some(fingerprint) = fingerprint {
+                write_fingerprint(&mut fields, *fingerprint);
+            }
+        }
+        CallRecord::Done(fingerprint, reply) => {
+            fields.u8(DONE);
+            write_fingerprint(&mut fields, *fingerprint);
+            write_reply(&mut fields, reply)?;
+        }
+        CallRecord::ReplyDropped(fingerprint, reply) => {
+            fields.u8(REPLY_DROPPED);
+            write_fingerprint(&mut fields, *fingerprint);
+            write_reply(&mut fields, reply)?;
+        }
+        CallRecord::Settled => fields.u8(SETTLED),
+    }
+    seal(&slot_key(session, *slot), Kind::Slot, &fields.into_bytes())
+}
+
+pub(crate) fn decode_slot(session: SessionId, slot: SlotId, value: &[u8]) -> Result<SlotRecord, DecodeError> {
+    let (Kind::Slot, body) = open(&slot_key(session, slot), value)? else {
+        return Err(DecodeError::Field("kind"));
+    };
+    let mut fields = FieldReader::new(body);
+    let record =
+        SlotRecord { slot, sequence: Sequence(fields.u64("sequence")?), call: read_call(&mut fields)? };
+    fields.finish()?;
+    Ok(record)
+}
+
+fn read_call(fields: &mut FieldReader<'_>) -> Result<CallRecord, DecodeError> {
+    match fields.u8("call")? {
+        BEGUN => Ok(CallRecord::Begun(read_fingerprint(fields)?)),
+        DONE => Ok(CallRecord::Done(read_fingerprint(fields)?, read_reply(fields)?)),
+        REPLY_DROPPED => Ok(CallRecord::ReplyDropped(read_fingerprint(fields)?, read_reply(fields)?)),
+        UNKNOWN => Ok(CallRecord::Unknown(match fields.presence("fingerprint")? {
+            true => Some(read_fingerprint(fields)?),
+            false => None,
+        })),
+        SETTLED => Ok(CallRecord::Settled),
+        _ => Err(DecodeError::Field("call")),
+    }
+}
+
+fn write_fingerprint(fields: &mut FieldWriter, fingerprint: Fingerprint) {
+    fields.raw(&fingerprint.0.to_le_bytes());
+}
+
+fn read_fingerprint(fields: &mut FieldReader<'_>) -> Result<Fingerprint, DecodeError> {
+    Ok(Fingerprint(u128::from_le_bytes(fields.raw("fingerprint")?)))
+}
+
+fn write_reply(fields: &mut FieldWriter, reply: &Reply) -> Result<(), EncodeError> {
+    let Reply { code, head, message, trailer } = reply;
+    fields.u8(*code);
+    fields.bytes("head", head)?;
+    fields.bytes("message", message)?;
+    fields.bytes("trailer", trailer)
+}
+
+fn read_reply(fields: &mut FieldReader<'_>) -> Result<Reply, DecodeError> {
+    Ok(Reply {
+        code: fields.u8("code")?,
+        head: Bytes::copy_from_slice(fields.bytes("head")?),
+        message: Bytes::copy_from_slice(fields.bytes("message")?),
+        trailer: Bytes::copy_from_slice(fields.bytes("trailer")?),
+    })
+}

@@ -1,0 +1,199 @@
+//! A file on its way in: what arrives, where it stands on the disk, and whether it is whole.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use blake3::{Hash, Hasher};
+
+use super::claims::Claim;
+use super::mark::{Announced, Mark, blocking, read_to};
+use super::trouble::Trouble;
+use crate::archive::Page;
+
+/// What is collected before it is written.
+const PENDING_BYTES: usize = 256 << 10;
+
+/// Where a file goes: first beside its place, then, when it is whole, to it.
+#[derive(Debug)]
+pub struct Place {
+    /// Where it grows.
+    pub part: PathBuf,
+    /// Where it belongs, in the same directory.
+    pub target: PathBuf,
+    /// Keeps others away from both.
+    pub claim: Option<Claim>,
+}
+
+/// A file on its way in.
+///
+/// Its methods take it and give it back, because the disk is worked on in other threads: whoever drops a future of theirs
+/// loses the part, and the place is given up only when the disk is done with it.
+#[derive(Debug)]
+pub struct Part {
+    place: Place,
+    announced: Announced,
+    file: File,
+    /// What has arrived, and the BLAKE3 of it.
+    arrived: u64,
+    hasher: Hasher,
+    /// What of it is not yet in the file.
+    pending: Vec<u8>,
+    /// It is whole and the sender's digest is ours.
+    verified: bool,
+}
+
+impl Part {
+    /// Begins a file. What was left of an older one is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`Trouble::Exists`] if there is one at its place that may not be replaced; else the disk's.
+    pub async fn begin(place: Place, announced: Announced) -> Result<Self, Trouble> {
+        blocking(move || {
+            check_free(&place.target, announced.replace)?;
+            match fs::remove_file(&place.part) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+                Ok(()) | Err(_) => {}
+            }
+            let file = OpenOptions::new().write(true).create_new(true).open(&place.part)?;
+            Ok(Self::new(place, announced, file, 0, Hasher::new()))
+        })
+        .await
+    }
+
+    /// Goes on at a mark, which the disk must have: what lies behind it is cut off, what lies before it is read again.
+    ///
+    /// # Errors
+    ///
+    /// [`Trouble::Lost`] if what lies before is not there; else the disk's.
+    pub async fn resume(place: Place, mark: Mark) -> Result<Self, Trouble> {
+        blocking(move || {
+            let file = OpenOptions::new().read(true).write(true).open(&place.part);
+            let mut file = file.map_err(|error| match Trouble::from(error) {
+                Trouble::Missing => Trouble::Lost,
+                other => other,
+            })?;
+            let hasher = read_to(&mut file, mark.offset, mark.digest)?.ok_or(Trouble::Lost)?;
+            file.set_len(mark.offset)?;
+            let mut part = Self::new(place, mark.announced, file, mark.offset, hasher);
+            // A mark at the end was left after the digests had been compared.
+            part.verified = part.is_whole();
+            Ok(part)
+        })
+        .await
+    }
+
+    fn new(place: Place, announced: Announced, file: File, arrived: u64, hasher: Hasher) -> Self {
+        let pending = Vec::with_capacity(PENDING_BYTES);
+        Self { place, announced, file, arrived, hasher, pending, verified: false }
+    }
+
+    /// Takes the next page.
+    ///
+    /// # Errors
+    ///
+    /// [`Trouble::Malformed`] if it does not belong there, [`Trouble::Damaged`] if it is the last and the file is not what
+    /// its sender read; else the disk's.
+    pub async fn append(mut self, page: Page) -> Result<Self, Trouble> {
+        let Page { data, digest, .. } = page;
+        if self.verified || data.len() as u64 > self.announced.size - self.arrived {
+            return Err(Trouble::Malformed("there are more than its size says"));
+        }
+        self.arrived += data.len() as u64;
+        self.hasher.update(&data);
+        self.pending.extend_from_slice(&data);
+        match (self.is_whole(), digest.is_empty()) {
+            (false, true) => {}
+            (true, false) if digest == self.hasher.finalize().as_bytes() => self.verified = true,
+            (true, false) => return Err(Trouble::Damaged),
+            (true, true) => return Err(Trouble::Malformed("the last has no digest")),
+            (false, false) => return Err(Trouble::Malformed("the last comes before its size is reached")),
+        }
+        if self.pending.len() < PENDING_BYTES {
+            return Ok(self);
+        }
+        blocking(move || {
+            self.write_pending()?;
+            Ok(self)
+        })
+        .await
+    }
+
+    /// Everything that has arrived is safe on the disk when this returns; the mark says how much that is.
+    ///
+    /// # Errors
+    ///
+    /// The disk's.
+    pub async fn sync(mut self) -> Result<(Self, Mark), Trouble> {
+        blocking(move || {
+            self.write_pending()?;
+            self.file.sync_data()?;
+            let (announced, digest) = (self.announced.clone(), self.hasher.finalize());
+            let mark = Mark { announced, offset: self.arrived, digest };
+            Ok((self, mark))
+        })
+        .await
+    }
+
+    /// Puts the whole file to its place, at once and for good. The digest is that of the file.
+    ///
+    /// # Errors
+    ///
+    /// [`Trouble::Malformed`] if it is not whole, [`Trouble::Exists`] if another came to its place meanwhile; else the
+    /// disk's. What has arrived stays.
+    pub async fn finish(mut self) -> Result<Hash, Trouble> {
+        if !self.verified {
+            return Err(Trouble::Malformed("they end before the file does"));
+        }
+        blocking(move || {
+            self.write_pending()?;
+            self.file.sync_all()?;
+            check_free(&self.place.target, self.announced.replace)?;
+            fs::rename(&self.place.part, &self.place.target)?;
+            // The new name is safe only when the directory is.
+            File::open(directory_of(&self.place.target))?.sync_all()?;
+            Ok(self.hasher.finalize())
+        })
+        .await
+    }
+
+    /// The file as its sender announced it.
+    pub fn announced(&self) -> &Announced {
+        &self.announced
+    }
+
+    /// How many bytes have arrived.
+    pub fn arrived(&self) -> u64 {
+        self.arrived
+    }
+
+    fn is_whole(&self) -> bool {
+        self.arrived == self.announced.size
+    }
+
+    fn write_pending(&mut self) -> io::Result<()> {
+        self.file.write_all(&self.pending)?;
+        self.pending.clear();
+        Ok(())
+    }
+}
+
+/// The directory in which a file lies.
+pub(super) fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(directory) if !directory.as_os_str().is_empty() => directory,
+        Some(_) | None => Path::new("."),
+    }
+}
+
+/// Whoever holds the claim is the only one who asks, so nothing comes between this and the rename.
+fn check_free(target: &Path, replace: bool) -> Result<(), Trouble> {
+    match fs::symlink_metadata(target) {
+        Ok(found) if found.is_dir() => Err(Trouble::NotRegular),
+        Ok(_) if !replace => Err(Trouble::Exists),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

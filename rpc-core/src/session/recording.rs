@@ -1,0 +1,246 @@
+//! Protected calls of a session, and what the store has of them.
+
+use super::Session;
+use super::admission::{Admission, Admit, AdmitError, Keeping};
+use super::effect::{Answer, Effect, Event, RecordId, RequestId};
+use super::lifecycle::{Input, State};
+use crate::error::Reason;
+use crate::id::{CallId, SlotId};
+use crate::negotiate::Unit;
+use crate::record::{Change, Reply, SlotRecord};
+use crate::store::WriteError;
+use crate::transaction::Transaction;
+
+impl Session {
+    /// Judges a protected call. After [`Admission::Run`], or [`Effect::Dispatch`] after [`Admission::RunWhenRecorded`],
+    /// the shell runs the handler and reports its end.
+    ///
+    /// # Errors
+    ///
+    /// See [`AdmitError`]; the retry of a call that was admitted is answered whatever the state of the session.
+    pub fn admit(&mut self, admit: Admit) -> Result<Admission, AdmitError> {
+        if !self.agreement.units.contains(Unit::ExactlyOnce) {
+            //= C-57
+            //= O-21
+            return Err(AdmitError::UnitOff);
+        }
+        let call = admit.attempt.call;
+        if self.is_new(call) {
+            self.takes_new_calls()?;
+        }
+        let admission = self.slots.admit(admit)?;
+        //= C-51
+        if admission == Admission::RunWhenRecorded {
+            let record = self.persist_slot(call.slot);
+            self.outbox.after(record, Effect::Dispatch(call));
+        }
+        Ok(admission)
+    }
+
+    /// Whether `call` was neither admitted nor settled yet.
+    pub fn is_new(&self, call: CallId) -> bool {
+        call.sequence > self.slots.last(call.slot)
+    }
+
+    /// Whether a handler may have to be run for `call`: it is new, or was begun by a server that is gone.
+    pub fn may_start(&self, call: CallId) -> bool {
+        self.is_new(call) || self.slots.was_begun_before(call)
+    }
+
+    /// Whether the handler of `call` runs, or its reply is on its way to the store.
+    pub fn is_running(&self, call: CallId) -> bool {
+        self.slots.is_running(call)
+    }
+
+    /// The handler of `call` came to its end. `reply_bytes_max` is the method's own bound.
+    ///
+    /// True if the reply may be answered at once; otherwise when [`Effect::Recorded`] says so.
+    pub fn complete(&mut self, call: CallId, reply: Reply, reply_bytes_max: Option<u32>) -> bool {
+        self.finish_call(call, reply, reply_bytes_max, None)
+    }
+
+    /// The same for a call with a transaction, which is committed with the reply; or not, and then its handler runs
+    /// again: [`Effect::RunAgain`].
+    //= C-54
+    pub fn complete_with(
+        &mut self,
+        call: CallId,
+        reply: Reply,
+        reply_bytes_max: Option<u32>,
+        transaction: Transaction,
+    ) -> bool {
+        self.finish_call(call, reply, reply_bytes_max, Some(transaction))
+    }
+
+    fn finish_call(
+        &mut self,
+        call: CallId,
+        reply: Reply,
+        reply_bytes_max: Option<u32>,
+        transaction: Option<Transaction>,
+    ) -> bool {
+        match self.slots.complete(call, reply, reply_bytes_max) {
+            None => true,
+            Some(Keeping::Memory) => {
+                self.calls_may_have_finished();
+                true
+            }
+            //= C-51
+            Some(Keeping::Store { .. } | Keeping::Transaction) => {
+                let record = match (transaction, self.slots.record(call.slot)) {
+                    (Some(transaction), Some(slot)) => {
+                        self.persist(Change::Commit(Box::new(slot), Box::new(transaction)))
+                    }
+                    _ => self.persist_slot(call.slot),
+                };
+                self.slots.recording(record, call);
+                false
+            }
+        }
+    }
+
+    /// The handler of `call` will not come to its end: it was stopped, or its task is gone.
+    pub fn abandon(&mut self, call: CallId) {
+        if self.slots.abandon(call) {
+            self.calls_may_have_finished();
+        }
+    }
+
+    /// Tells what became of a call; with `settle`, makes sure that a call that has not arrived never runs; with
+    /// `cancel`, stops a running handler whose policy allows it. `request` is answered once what it rests on is durable.
+    ///
+    /// # Errors
+    ///
+    /// The slot is out of range.
+    pub fn query(
+        &mut self,
+        call: CallId,
+        settle: bool,
+        cancel: bool,
+        request: RequestId,
+    ) -> Result<(), AdmitError> {
+        let (state, settled) = self.slots.query(call, settle)?;
+        if cancel && self.slots.may_stop(call) {
+            self.outbox.at_once(Effect::Stop(call));
+        }
+        let answer = Answer::Queried(state, self.slots.last(call.slot));
+        let answer = Effect::Answer { request, answer };
+        if settled {
+            let record = self.persist_slot(call.slot);
+            self.settled = record;
+        }
+        // Whoever asks again gets the same answer, and no earlier.
+        self.outbox.after(self.settled, answer);
+        Ok(())
+    }
+
+    /// The store has `record` and all before it.
+    pub fn durable(&mut self, record: RecordId) {
+        if record >= self.created {
+            self.step(Input::OpenDurable);
+        }
+        self.outbox.durable(record);
+        let mut finished = false;
+        while let Some(call) = self.slots.recorded(record) {
+            self.outbox.at_once(Effect::Recorded(call));
+            finished = true;
+        }
+        if finished {
+            self.calls_may_have_finished();
+        }
+    }
+
+    /// The store did not keep `record`. What rests on it is answered with the failure.
+    //= I7
+    pub fn store_failed(&mut self, record: RecordId, error: &WriteError) {
+        match error {
+            WriteError::Conflict => self.transaction_refused(record),
+            WriteError::Overloaded => self.write_refused(record, error),
+            WriteError::Fenced { .. } | WriteError::Exists | WriteError::Missing | WriteError::Store(_) => {
+                self.store_lost(record, error);
+            }
+        }
+    }
+
+    fn transaction_refused(&mut self, record: RecordId) {
+        if let Some(call) = self.slots.recorded_by(record) {
+            self.slots.rerun(call);
+            self.outbox.at_once(Effect::RunAgain(call));
+        }
+        let lost = self.outbox.refused(record);
+        debug_assert!(lost.is_empty(), "nothing but its call rests on a transaction");
+    }
+
+    /// The store has not seen this write and goes on: nothing but what rests on it has failed.
+    fn write_refused(&mut self, record: RecordId, error: &WriteError) {
+        if record == self.created {
+            return self.store_lost(record, error);
+        }
+        if let Some(call) = self.slots.recorded_by(record) {
+            self.doubt(call, error.reason());
+        }
+        for effect in self.outbox.refused(record) {
+            match effect {
+                Effect::Dispatch(call) => {
+                    self.slots.retract(call);
+                    self.outbox.at_once(Effect::NotRecorded(call, error.reason()));
+                }
+                effect => self.fail(effect, error.reason()),
+            }
+        }
+        self.calls_may_have_finished();
+    }
+
+    //= C-59
+    /// Nobody knows what the store has of `record` and of what came after it.
+    fn store_lost(&mut self, record: RecordId, error: &WriteError) {
+        let lost = self.outbox.failed(record);
+        // The end comes before the answers: who was told that nothing was opened finds nothing the next time.
+        self.end_for(error);
+        for call in self.slots.recorded_from(record) {
+            self.doubt(call, error.reason());
+        }
+        for effect in lost {
+            match effect {
+                Effect::Dispatch(call) => self.doubt(call, error.reason()),
+                effect => self.fail(effect, error.reason()),
+            }
+        }
+    }
+
+    fn doubt(&mut self, call: CallId, reason: Reason) {
+        self.slots.doubt(call);
+        self.outbox.at_once(Effect::NotRecorded(call, reason));
+    }
+
+    fn fail(&mut self, effect: Effect, reason: Reason) {
+        if let Effect::Answer { request, .. } = effect {
+            self.outbox.at_once(Effect::Answer { request, answer: Answer::Failed(reason) });
+        }
+    }
+
+    fn end_for(&mut self, error: &WriteError) {
+        let event = match error {
+            _ if self.state == State::Opening => Event::NeverOpened,
+            WriteError::Fenced { .. } => Event::Fenced,
+            WriteError::Exists
+            | WriteError::Missing
+            | WriteError::Conflict
+            | WriteError::Overloaded
+            | WriteError::Store(_) => return,
+        };
+        if self.step(Input::Abort) {
+            self.outbox.at_once(Effect::Event(event));
+            self.stop_all();
+        }
+    }
+
+    fn persist_slot(&mut self, slot: SlotId) -> RecordId {
+        let record: Option<SlotRecord> = self.slots.record(slot);
+        match record {
+            Some(record) => self.persist(Change::Slot(Box::new(record))),
+            // A slot that nothing was done with has nothing to keep.
+            None => RecordId::default(),
+        }
+    }
+}

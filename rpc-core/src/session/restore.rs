@@ -1,0 +1,73 @@
+//! A session that another server left in the store.
+
+use std::sync::Arc;
+
+use super::lease::Lease;
+use super::lifecycle::State;
+use super::outbox::Outbox;
+use super::slots::Slots;
+use super::{Authority, RecordId, Session};
+use crate::id::{Epoch, SessionId};
+use crate::record::{Change, SessionRecord, SlotRecord};
+use crate::time::Timestamp;
+
+/// What the store has of a session whose server is gone.
+#[derive(Debug)]
+pub struct Restored {
+    /// Its number.
+    pub id: SessionId,
+    /// The epoch of the server that had it.
+    pub epoch: Epoch,
+    /// The session.
+    pub record: SessionRecord,
+    /// What its slots remember.
+    pub slots: Vec<SlotRecord>,
+    /// When its authority ends, on the shell's clock.
+    pub authority_until: Timestamp,
+}
+
+impl Session {
+    /// Goes on with a session of a server that is gone: no connection carries it, and its linger begins at `now`. With
+    /// `forgetful` that server had methods whose calls it kept in memory only.
+    ///
+    /// Its first request takes it over, under an epoch of its own.
+    //= C-52
+    pub fn restore(now: Timestamp, restored: Restored, forgetful: bool) -> Self {
+        let Restored { id, epoch, record, slots, authority_until } = restored;
+        let agreement = Arc::new(record.agreement);
+        let mut lease = Lease::new(now, agreement.lease, agreement.linger);
+        lease.lost(now);
+        Self {
+            id,
+            principal: record.principal,
+            nonce: record.nonce,
+            epoch,
+            state: State::Lingering,
+            tickets: record.tickets,
+            authority: Authority {
+                until: authority_until,
+                unix_s: record.authority_unix_s,
+                scopes: record.scopes,
+            },
+            lease,
+            connections: Vec::new(),
+            slots: Slots::restore(agreement.slots, agreement.reply_bytes, &slots, forgetful),
+            releasing: None,
+            created: RecordId::default(),
+            unclaimed: true,
+            settled: RecordId::default(),
+            outbox: Outbox::default(),
+            agreement,
+        }
+    }
+
+    /// Fences the server that had the session before. Everything that is written later comes after this.
+    //= C-53
+    pub(super) fn claim(&mut self) {
+        if std::mem::take(&mut self.unclaimed) {
+            let next = self.epoch.next();
+            self.persist(Change::Claim(next));
+            self.epoch = next;
+        }
+    }
+}

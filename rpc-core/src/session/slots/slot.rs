@@ -1,0 +1,268 @@
+//! One slot: the last call that was made in it, and what is known of that.
+
+use crate::id::{Attempt, CallAttempt, Fingerprint, Sequence, SlotId};
+use crate::policy::Cancellation;
+use crate::record::{CallRecord, SlotRecord};
+
+use super::super::admission::{Admission, Admit, AdmitError, Keeping};
+use super::{CallState, Kept};
+
+#[derive(Debug, Default)]
+pub(super) struct Slot {
+    pub(super) last: Sequence,
+    /// A call was admitted or settled here in this server's time.
+    pub(super) used: bool,
+    attempt: Attempt,
+    phase: Phase,
+}
+
+/// What is known of the last call of a slot.
+#[derive(Debug, Default)]
+pub(super) enum Phase {
+    /// There was none.
+    #[default]
+    Unused,
+    /// Its handler runs, or is to run once the store knows of it.
+    Running {
+        run: Run,
+        /// What the slot remembered before, until the store knows of this call.
+        before: Option<Box<(Sequence, Attempt, Phase)>>,
+    },
+    /// Its handler has ended, and its reply is on the way to the store.
+    Recording { run: Run, kept: Kept },
+    /// A server that is gone had begun it.
+    Begun { fingerprint: Fingerprint },
+    /// It ran.
+    Done { fingerprint: Fingerprint, kept: Kept },
+    /// It was begun, and nobody knows how far it came. Without a fingerprint it was settled before it was seen again.
+    Unknown { fingerprint: Option<Fingerprint> },
+    /// The store failed with its record.
+    Doubtful { fingerprint: Fingerprint },
+    /// It never ran and never will.
+    Settled,
+}
+
+/// A call at work.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Run {
+    fingerprint: Fingerprint,
+    cancellation: Cancellation,
+    keeping: Keeping,
+}
+
+impl Run {
+    fn of(admit: &Admit) -> Self {
+        let Admit { fingerprint, cancellation, keeping, .. } = *admit;
+        Self { fingerprint, cancellation, keeping }
+    }
+
+    fn admission(self) -> Admission {
+        match self.keeping {
+            Keeping::Memory | Keeping::Transaction => Admission::Run,
+            Keeping::Store { .. } => Admission::RunWhenRecorded,
+        }
+    }
+}
+
+impl Slot {
+    /// What the store remembers.
+    pub(super) fn restore(record: &SlotRecord) -> Self {
+        let phase = match &record.call {
+            CallRecord::Begun(fingerprint) => Phase::Begun { fingerprint: *fingerprint },
+            CallRecord::Done(fingerprint, reply) => {
+                Phase::Done { fingerprint: *fingerprint, kept: Kept::Whole(reply.clone()) }
+            }
+            CallRecord::ReplyDropped(fingerprint, reply) => {
+                Phase::Done { fingerprint: *fingerprint, kept: Kept::StatusOnly(reply.clone()) }
+            }
+            CallRecord::Unknown(fingerprint) => Phase::Unknown { fingerprint: *fingerprint },
+            CallRecord::Settled => Phase::Settled,
+        };
+        Self { last: record.sequence, used: false, attempt: Attempt(0), phase }
+    }
+
+    /// What the store is to remember. A call at work is one that was begun.
+    pub(super) fn record(&self, slot: SlotId) -> Option<SlotRecord> {
+        let call = match &self.phase {
+            Phase::Unused => return None,
+            Phase::Running { run, .. } => CallRecord::Begun(run.fingerprint),
+            Phase::Recording { run: Run { fingerprint, .. }, kept } | Phase::Done { fingerprint, kept } => {
+                match kept {
+                    Kept::Whole(reply) => CallRecord::Done(*fingerprint, reply.clone()),
+                    Kept::StatusOnly(reply) => CallRecord::ReplyDropped(*fingerprint, reply.clone()),
+                }
+            }
+            Phase::Begun { fingerprint } | Phase::Doubtful { fingerprint } => CallRecord::Begun(*fingerprint),
+            Phase::Unknown { fingerprint } => CallRecord::Unknown(*fingerprint),
+            Phase::Settled => CallRecord::Settled,
+        };
+        Some(SlotRecord { slot, sequence: self.last, call })
+    }
+
+    /// A new call has the slot.
+    pub(super) fn begin(&mut self, admit: Admit) -> Admission {
+        let run = Run::of(&admit);
+        let admission = run.admission();
+        let before = (admission == Admission::RunWhenRecorded)
+            .then(|| Box::new((self.last, self.attempt, std::mem::take(&mut self.phase))));
+        let CallAttempt { call, attempt } = admit.attempt;
+        (self.last, self.attempt, self.used) = (call.sequence, attempt, true);
+        self.phase = Phase::Running { run, before };
+        admission
+    }
+
+    /// The store knows of the call: what the slot remembered before is forgotten.
+    pub(super) fn dispatched(&mut self) {
+        if let Phase::Running { before, .. } = &mut self.phase {
+            *before = None;
+        }
+    }
+
+    /// What was begun is taken back.
+    pub(super) fn retract(&mut self) {
+        match std::mem::take(&mut self.phase) {
+            Phase::Running { before: Some(before), .. } => {
+                (self.last, self.attempt, self.phase) = *before;
+            }
+            Phase::Running { run, before: None } => {
+                self.phase = Phase::Begun { fingerprint: run.fingerprint };
+            }
+            other => self.phase = other,
+        }
+    }
+
+    /// A call of which this server cannot know whether it ran.
+    pub(super) fn lose(&mut self, sequence: Sequence, admit: Admit) {
+        (self.last, self.attempt, self.used) = (sequence, admit.attempt.attempt, true);
+        self.phase = Phase::Unknown { fingerprint: Some(admit.fingerprint) };
+    }
+
+    /// A call that has not arrived is used up.
+    pub(super) fn settle(&mut self, sequence: Sequence, phase: Phase) {
+        *self = Self { last: sequence, used: true, attempt: Attempt(0), phase };
+    }
+
+    /// The handler came to its end. `None` if it had before.
+    pub(super) fn complete(&mut self, kept: Kept) -> Option<Keeping> {
+        let Phase::Running { run, .. } = self.phase else { return None };
+        self.phase = match run.keeping {
+            Keeping::Memory => Phase::Done { fingerprint: run.fingerprint, kept },
+            Keeping::Store { .. } | Keeping::Transaction => Phase::Recording { run, kept },
+        };
+        Some(run.keeping)
+    }
+
+    /// The store has the reply.
+    pub(super) fn recorded(&mut self) {
+        if let Phase::Recording { run, kept } = std::mem::take(&mut self.phase) {
+            self.phase = Phase::Done { fingerprint: run.fingerprint, kept };
+        }
+    }
+
+    /// The store refused the transaction.
+    pub(super) fn rerun(&mut self) {
+        if let Phase::Recording { run, .. } = self.phase {
+            self.phase = Phase::Running { run, before: None };
+        }
+    }
+
+    pub(super) fn doubt(&mut self) {
+        if let Phase::Running { run, .. } | Phase::Recording { run, .. } = self.phase {
+            self.phase = Phase::Doubtful { fingerprint: run.fingerprint };
+        }
+    }
+
+    pub(super) fn abandon(&mut self) -> bool {
+        let Phase::Running { run, .. } = self.phase else { return false };
+        self.phase = Phase::Unknown { fingerprint: Some(run.fingerprint) };
+        true
+    }
+
+    /// The handler runs, or its reply is on its way to the store.
+    pub(super) fn is_running(&self) -> bool {
+        matches!(self.phase, Phase::Running { .. } | Phase::Recording { .. })
+    }
+
+    /// A server that is gone had begun the call.
+    pub(super) fn was_begun_before(&self) -> bool {
+        matches!(self.phase, Phase::Begun { .. })
+    }
+
+    /// What cancellation does to the handler that runs.
+    pub(super) fn cancellation(&self) -> Option<Cancellation> {
+        match self.phase {
+            Phase::Running { run, .. } => Some(run.cancellation),
+            _ => None,
+        }
+    }
+
+    pub(super) fn reply_bytes(&self) -> usize {
+        match &self.phase {
+            Phase::Done { kept, .. } | Phase::Recording { kept, .. } => kept.reply().bytes(),
+            Phase::Running { before: Some(before), .. } => match &before.2 {
+                Phase::Done { kept, .. } => kept.reply().bytes(),
+                _ => 0,
+            },
+            _ => 0,
+        }
+    }
+
+    /// Judges a request for the last call of the slot.
+    pub(super) fn again(&mut self, admit: Admit) -> Result<Admission, AdmitError> {
+        let CallAttempt { call, attempt } = admit.attempt;
+        match &self.phase {
+            //= C-32
+            Phase::Settled => return Err(AdmitError::Settled(call)),
+            // Sequence 0 does not parse, so the last call of an unused slot cannot be asked for.
+            Phase::Unused => return Err(AdmitError::Stale { call, last: self.last }),
+            _ => {}
+        }
+        if self.fingerprint().is_some_and(|fingerprint| fingerprint != admit.fingerprint) {
+            //= I4
+            return Err(AdmitError::FalseRetry(call));
+        }
+        if attempt < self.attempt {
+            return Err(AdmitError::Fenced { attempt, latest: self.attempt });
+        }
+        self.attempt = attempt;
+        Ok(match &self.phase {
+            Phase::Running { .. } | Phase::Recording { .. } => Admission::Attach,
+            //= I2
+            //= C-17
+            Phase::Done { kept: Kept::Whole(reply), .. } => Admission::Replay(reply.clone()),
+            Phase::Done { kept: Kept::StatusOnly(reply), .. } => Admission::ReplyDropped(reply.clone()),
+            //= C-52
+            Phase::Begun { .. } if admit.keeping.runs_again() => {
+                let run = Run::of(&admit);
+                self.used = true;
+                self.phase = Phase::Running { run, before: None };
+                run.admission()
+            }
+            Phase::Doubtful { .. } => return Err(AdmitError::NotRecorded(call)),
+            Phase::Begun { .. } | Phase::Unknown { .. } | Phase::Unused | Phase::Settled => {
+                Admission::Unknown
+            }
+        })
+    }
+
+    pub(super) fn state(&self) -> CallState {
+        match &self.phase {
+            Phase::Unused => CallState::Absent,
+            Phase::Running { .. } | Phase::Recording { .. } => CallState::Running,
+            Phase::Done { kept, .. } => CallState::Done(kept.clone()),
+            Phase::Begun { .. } | Phase::Unknown { .. } | Phase::Doubtful { .. } => CallState::Unknown,
+            Phase::Settled => CallState::NotExecuted,
+        }
+    }
+
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        match &self.phase {
+            Phase::Running { run, .. } | Phase::Recording { run, .. } => Some(run.fingerprint),
+            Phase::Begun { fingerprint }
+            | Phase::Done { fingerprint, .. }
+            | Phase::Doubtful { fingerprint } => Some(*fingerprint),
+            Phase::Unknown { fingerprint } => *fingerprint,
+            Phase::Unused | Phase::Settled => None,
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Where a sender places its sync points.
+
+use bytes::Bytes;
+
+use super::Sender;
+use super::line::Line;
+use crate::frame::{STATE_BYTES_MAX, SyncPoint};
+use crate::stream::POINTS_UNCONFIRMED_MAX;
+use crate::stream::error::SyncError;
+use crate::stream::position::Serial;
+use crate::time::Timestamp;
+
+impl Sender {
+    /// The application asks for a point after everything it has given, and leaves `state` with it.
+    ///
+    /// # Errors
+    ///
+    /// The point is not placed; the stream is as it was.
+    //= S-9, S-10
+    pub fn sync(&mut self, state: Bytes) -> Result<(), SyncError> {
+        if !self.ended && !self.splitter.is_whole() {
+            return Err(SyncError::WithinMessage);
+        }
+        self.sync_at(self.replay.end().messages, state)
+    }
+
+    /// The application asks for a point right after that many messages of the direction, counted over all attempts and
+    /// resumptions, whether or not it has given the last of them yet. If it ends before, the point is never placed.
+    ///
+    /// # Errors
+    ///
+    /// The point is not placed; the stream is as it was.
+    //= S-9, S-10
+    pub fn sync_at(&mut self, messages: u64, state: Bytes) -> Result<(), SyncError> {
+        if self.ended {
+            return Err(SyncError::AfterEnd);
+        }
+        let given = self.replay.end().messages;
+        if messages < given {
+            return Err(SyncError::Passed { after: messages, given });
+        }
+        if state.len() > STATE_BYTES_MAX {
+            return Err(SyncError::StateTooLong(state.len()));
+        }
+        let room_for_state = self.points.has_room(self.asked.state_bytes() + state.len());
+        if !room_for_state || !self.has_room_for_points() {
+            return Err(SyncError::TooManyPoints);
+        }
+        self.asked.push(messages, state);
+        Ok(())
+    }
+
+    /// Whether one more may be asked for. As with what is kept, only a confirmation makes room.
+    pub(super) fn has_room_for_points(&self) -> bool {
+        self.asked.len() + self.points.len() < POINTS_UNCONFIRMED_MAX
+    }
+
+    /// Places the point that is due at the end of what was sent.
+    pub(super) fn place_point(&mut self, now: Timestamp) -> bool {
+        let sent = self.replay.sent();
+        if self.replay.cursor() != sent {
+            return false;
+        }
+        match self.asked.state_at(sent.messages) {
+            Some(state) if !self.points.has_room(state.len()) => false,
+            Some(_) => {
+                let Some(state) = self.asked.pop() else { return false };
+                self.place(state);
+                true
+            }
+            None => self.cadence.is_due(now, sent, self.batch_ended) && self.place_own(),
+        }
+    }
+
+    /// A sender that can go no further, and one that has sent everything, places a point, so that it is answered.
+    //= S-8
+    pub(super) fn place_point_at_rest(&mut self) -> bool {
+        let blocked =
+            self.replay.sent() < self.replay.end() && !self.line.as_ref().is_some_and(Line::is_tentative);
+        // Short messages cost more to keep than their bytes: the window may be full of a few of them.
+        let full = self.replay.cost() >= self.window.bytes;
+        let at_rest = self.replay.cursor() == self.replay.sent() && (blocked || full || self.all_is_sent());
+        at_rest && self.place_own()
+    }
+
+    fn place_own(&mut self) -> bool {
+        let room = if self.all_is_sent() { self.points.has_room_for_last() } else { self.points.has_room(0) };
+        let due = self.cadence.last() < self.replay.sent() && room;
+        if due {
+            self.place(Bytes::new());
+        }
+        due
+    }
+
+    fn place(&mut self, state: Bytes) {
+        let (position, digest) = (self.replay.sent(), self.digest.at_point());
+        self.points.place(SyncPoint { serial: Serial::NONE, position, digest, state });
+        self.cadence.placed(position);
+    }
+}

@@ -1,0 +1,85 @@
+//! What an earlier server left in the store.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rpc_core::id::{Epoch, SessionId};
+use rpc_core::record::{SessionRecord, SlotRecord};
+use rpc_core::session::{Restored, Session};
+use rpc_core::store::{StoreError, Stored};
+use rpc_core::time::Timestamp;
+
+use super::{Live, Sessions};
+
+/// Sessions that are read at a time.
+const PAGE: usize = 1_024;
+
+/// How many sessions were found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Adopted {
+    pub(crate) live: usize,
+    pub(crate) ended: usize,
+}
+
+impl Sessions {
+    /// Goes on with the sessions of the store: each lingers until its owner comes back. With `forgetful` there are methods
+    /// whose calls are kept in memory only.
+    ///
+    /// Blocks while it reads, so it comes before anything is served.
+    ///
+    /// # Errors
+    ///
+    /// The store failed; nothing is to be served from it.
+    pub(crate) fn adopt(self: &Arc<Self>, forgetful: bool) -> Result<Adopted, StoreError> {
+        let mut adopted = Adopted::default();
+        let mut after = None;
+        loop {
+            let page = self.store.scan(after, PAGE)?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(*last);
+            for (id, stored) in page {
+                match stored {
+                    Stored::Live(epoch, record, slots) => {
+                        adopted.live += 1;
+                        self.adopt_live(id, epoch, *record, slots, forgetful);
+                    }
+                    Stored::Ended(epoch, tombstone) => {
+                        adopted.ended += 1;
+                        let now = self.clock.now();
+                        self.registry().adopt_ended(now, id, epoch, tombstone.principal, tombstone.nonce);
+                    }
+                }
+            }
+        }
+        if adopted != Adopted::default() {
+            tracing::info!(live = adopted.live, ended = adopted.ended, "sessions of an earlier server go on");
+        }
+        Ok(adopted)
+    }
+
+    fn adopt_live(
+        self: &Arc<Self>,
+        id: SessionId,
+        epoch: Epoch,
+        record: SessionRecord,
+        slots: Vec<SlotRecord>,
+        forgetful: bool,
+    ) {
+        let (principal, nonce) = (record.principal.clone(), record.nonce);
+        let authority_until = record.authority_unix_s.map_or(Timestamp::NEVER, |at| self.at_unix(at));
+        let restored = Restored { id, epoch, record, slots, authority_until };
+        let session = Session::restore(self.clock.now(), restored, forgetful);
+        let live = Live::restored(&Arc::downgrade(self), session);
+        self.directory.insert(id, Arc::clone(&live));
+        self.registry().adopt(id, principal, nonce);
+        // Says when it is to be looked at.
+        live.with(|_, _| ());
+    }
+
+    /// A moment of the world on the clock of the sessions; one that has passed is now.
+    fn at_unix(&self, seconds: u64) -> Timestamp {
+        let at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
+        let left = at.and_then(|at| at.duration_since(SystemTime::now()).ok()).unwrap_or_default();
+        self.clock.now() + left
+    }
+}
