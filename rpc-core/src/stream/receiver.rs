@@ -255,7 +255,8 @@ impl Receiver {
                 }
                 Queued::Point(point) => {
                     self.credit_due = true;
-                    if self.securing.passed(&point) {
+                    //= S-3
+                    if !self.unwanted && self.securing.passed(&point) {
                         return Taken::Point(point);
                     }
                 }
@@ -264,8 +265,8 @@ impl Receiver {
         if self.is_finished() { Taken::End } else { Taken::Wait }
     }
 
-    /// The application will not ask again: what waits and what comes is dropped, and counts as taken. Points are only
-    /// confirmed where the session does that itself.
+    /// The application will not ask again: what waits and what comes is dropped. The sender may go on, and no point is
+    /// confirmed that the application had not come to: nobody has what lies before it.
     pub fn unwanted(&mut self) {
         self.unwanted = true;
         self.drop_unwanted();
