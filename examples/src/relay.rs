@@ -73,7 +73,11 @@ impl Relay {
 
     /// Cuts by itself when so many bytes have passed, both ways and over all connections together; `told` hears of each cut.
     #[must_use]
-    pub fn cut_after<const N: usize>(mut self, bytes: [u64; N], told: impl Fn(u64) + Send + Sync + 'static) -> Self {
+    pub fn cut_after<const N: usize>(
+        mut self,
+        bytes: [u64; N],
+        told: impl Fn(u64) + Send + Sync + 'static,
+    ) -> Self {
         let (passed, cuts) = (AtomicU64::new(0), Mutex::new(bytes.into()));
         self.plan = Arc::new(Plan { passed, cuts, told: Box::new(told) });
         self
@@ -119,7 +123,12 @@ async fn pass(caller: TcpStream, server: SocketAddr, scissors: Scissors, plan: A
     }
 }
 
-async fn one_way(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, plan: &Plan, scissors: &Scissors) {
+async fn one_way(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    plan: &Plan,
+    scissors: &Scissors,
+) {
     let mut buffer = vec![0; READ_BYTES];
     loop {
         let most = plan.bytes_to_cut().min(READ_BYTES as u64) as usize;
@@ -145,7 +154,7 @@ impl Plan {
     fn is_cut_by(&self, bytes: u64) -> bool {
         let passed = self.passed.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let mut cuts = self.cuts.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = cuts.pop_front_if(|at| *at <= passed);
+        let due = if cuts.front().is_some_and(|at| *at <= passed) { cuts.pop_front() } else { None };
         drop(cuts);
         if let Some(at) = due {
             (self.told)(at);

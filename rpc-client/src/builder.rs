@@ -2,22 +2,26 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
+use rpc_core::initiator::calls::Calls;
 use rpc_core::initiator::renewal::Rotation;
-use rpc_core::negotiate::{FirstTurnProposal, Offer, Unit, Units};
+use rpc_core::negotiate::{FirstTurnProposal, Offer, ServiceRequest, Unit, Units};
 use rpc_core::policy::{Described, ServicePolicy};
 use tokio::time::Instant;
 
-use crate::core::{Clock, Core, Parts, Settings};
+use crate::core::{Clock, Core, Opened, Parts, Settings};
 use crate::credentials::{Credentials, Wallet};
 use crate::error::OpenError;
 use crate::events::Announcer;
 use crate::net::{Config, Connections, Connector, Tls};
 use crate::open;
 use crate::policy::Policies;
+use crate::resume;
+use crate::saved::{SavedSession, Saving, target_name};
 use crate::session::Session;
 use crate::slots::Slots;
 
@@ -51,6 +55,7 @@ impl Target {
             plaintext: Plaintext::Loopback,
             open_timeout: Duration::from_secs(30),
             rotation: Rotation::default(),
+            save_to: None,
             slot_wait: Duration::from_secs(30),
             slot_waiters_max: 10_000,
             settings: Settings {
@@ -75,9 +80,23 @@ pub struct Builder {
     plaintext: Plaintext,
     open_timeout: Duration,
     rotation: Rotation,
+    save_to: Option<PathBuf>,
     slot_wait: Duration,
     slot_waiters_max: usize,
     settings: Settings,
+}
+
+/// A builder whose decisions were looked at.
+struct Ready {
+    parts: Parts,
+    target: String,
+    offer: Offer,
+    client_name: String,
+    deadline: Instant,
+    rotation: Rotation,
+    save_to: Option<PathBuf>,
+    slot_wait: Duration,
+    slot_waiters_max: usize,
 }
 
 impl Builder {
@@ -255,6 +274,18 @@ impl Builder {
         self
     }
 
+    /// Keeps the session in this file, as [`SavedSession::save`] does: from its beginning, and with each new ticket before
+    /// that is used, so that a process that is killed at any time leaves a file that the next one can
+    /// [go on](Self::resume) with. Default: none.
+    ///
+    /// Where the file cannot be written later, the ticket is not replaced, and [`Event::SaveFailed`](crate::Event::SaveFailed)
+    /// says so. The end by [`release`](Session::release) or [`abort`](Session::abort) removes the file; any other leaves it,
+    /// and the next process is told that the session is [gone](OpenError::Gone).
+    pub fn save_to(mut self, path: impl Into<PathBuf>) -> Self {
+        self.save_to = Some(path.into());
+        self
+    }
+
     /// Opens the session, waiting for the server to be reachable.
     ///
     /// Lost answers are asked for again under the same nonce, so there is one session however often that happens.
@@ -266,25 +297,87 @@ impl Builder {
     /// # Cancel safety
     ///
     /// Dropped halfway, a session may be open at the server; it ends with its lease.
-    pub async fn open(mut self) -> Result<Session, OpenError> {
+    pub async fn open(self) -> Result<Session, OpenError> {
+        let mut ready = self.ready()?;
+        ready.offer.services = open::needed(&ready.parts.policies);
+        let Ready { parts, offer, client_name, rotation, deadline, .. } = &ready;
+        let opened = open::open(parts, offer, client_name, *rotation, *deadline).await?;
+        tracing::info!(session = %opened.number, epoch = %opened.epoch, "session opened");
+        let (number, ticket) = (opened.number, opened.tickets.current.clone());
+        let services = ready.offer.services.clone();
+        let calls = Calls::new(opened.agreement.slots);
+        let core = ready.core(opened, services, calls);
+        if let Err(error) = core.saving.write(core.export()).await {
+            open::give_up(&core.net, number, &ticket, "the session is not saved").await;
+            return Err(error.into());
+        }
+        Ok(Session::start(core))
+    }
+
+    /// Goes on with a session that was [saved](SavedSession), in place of opening one, waiting for the server to be
+    /// reachable. All settings of the builder hold but the proposal: what was agreed stays agreed.
+    ///
+    /// The session is proven to live by a renewal with a fresh token. Of its calls, nothing is known to this process:
+    ///
+    /// - What became of those whose ids the program knows, it may [ask](Session::query). A slot remembers its last call until
+    ///   the next one, so it asks before it makes new calls.
+    /// - Slots are resolved when they are first used, by two questions to the server, which also see to it that a request
+    ///   of the other process that is still on its way never runs. Slots in which calls of that process run are left to
+    ///   them; if there is no other, new calls wait as long as [`slot_wait`](Self::slot_wait) or their deadlines let them.
+    /// - Streams that were open do not go on, but [activities](Session::resume_activity) do.
+    ///
+    /// The process that had the session must have ended.
+    ///
+    /// # Errors
+    ///
+    /// As [`OpenError`] says. [`Gone`](OpenError::Gone): the session is no more. [`Elsewhere`](OpenError::Elsewhere): it was
+    /// saved at another target, whatever that stands for. [`Service`](OpenError::Service): it was opened without a service
+    /// that the builder names, or that has changed in this program since.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped halfway, the session is as it was, and can be gone on with.
+    pub async fn resume(self, saved: SavedSession) -> Result<Session, OpenError> {
+        let ready = self.ready()?;
+        let services = resume::check(&ready.parts, &ready.target, &saved)?;
+        let opened = resume::resume(&ready.parts, &saved, ready.rotation, ready.deadline).await?;
+        tracing::info!(session = %opened.number, epoch = %opened.epoch, "session resumed");
+        let calls = Calls::resumed(opened.agreement.slots);
+        let core = ready.core(opened, services, calls);
+        core.saving.write(core.export()).await?;
+        Ok(Session::start(core))
+    }
+
+    fn ready(self) -> Result<Ready, OpenError> {
         let target: Uri =
             self.uri.parse().map_err(|source| OpenError::Target { target: self.uri.clone(), source })?;
         self.plaintext.check(&target)?;
-        let deadline = Instant::now() + self.open_timeout;
-        let parts = Parts {
-            net: Connections::new(target, self.net)?,
-            settings: self.settings,
-            policies: Policies::new(self.services),
-            wallet: Wallet::new(self.credentials),
-            events: Arc::new(Announcer::new()),
-            clock: Clock::start(),
-        };
-        self.offer.services = open::needed(&parts.policies);
-        let opened = open::open(&parts, &self.offer, &self.client_name, self.rotation, deadline).await?;
-        tracing::info!(session = %opened.number, epoch = %opened.epoch, "session opened");
-        let slots =
-            Slots::new(opened.agreement.slots, self.slot_waiters_max, self.slot_wait, parts.events.clone());
-        Ok(Session::start(Core::new(parts, Arc::new(slots), opened)))
+        Ok(Ready {
+            target: target_name(&target),
+            parts: Parts {
+                net: Connections::new(target, self.net)?,
+                settings: self.settings,
+                policies: Policies::new(self.services),
+                wallet: Wallet::new(self.credentials),
+                events: Arc::new(Announcer::new()),
+                clock: Clock::start(),
+            },
+            offer: self.offer,
+            client_name: self.client_name,
+            deadline: Instant::now() + self.open_timeout,
+            rotation: self.rotation,
+            save_to: self.save_to,
+            slot_wait: self.slot_wait,
+            slot_waiters_max: self.slot_waiters_max,
+        })
+    }
+}
+
+impl Ready {
+    fn core(self, opened: Opened, services: Vec<ServiceRequest>, calls: Calls) -> Core {
+        let slots = Slots::new(calls, self.slot_waiters_max, self.slot_wait, self.parts.events.clone());
+        let saving = Saving { target: self.target, services, path: self.save_to };
+        Core::new(self.parts, Arc::new(slots), saving, opened)
     }
 }
 
@@ -327,6 +420,7 @@ impl fmt::Debug for Builder {
             .field("plaintext", &self.plaintext)
             .field("open_timeout", &self.open_timeout)
             .field("rotation", &self.rotation)
+            .field("save_to", &self.save_to)
             .field("slot_wait", &self.slot_wait)
             .field("slot_waiters_max", &self.slot_waiters_max)
             .field("settings", &self.settings)

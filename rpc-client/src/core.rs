@@ -23,6 +23,7 @@ use crate::error::refusal;
 use crate::events::{Announcer, Event};
 use crate::net::Connections;
 use crate::policy::{Policies, service_of};
+use crate::saved::{SavedError, SavedSession, Saving, Tickets};
 use crate::slots::Slots;
 use crate::state::{End, Life};
 
@@ -60,6 +61,7 @@ pub(crate) struct Core {
     heard: AtomicU64,
     /// Held while a renewal is under way: there is one at a time, so the newest answer is the last one.
     pub(crate) renewing: tokio::sync::Mutex<()>,
+    pub(crate) saving: Saving,
     number_value: HeaderValue,
     ticket: RwLock<TicketInUse>,
     /// How many times the authority was renewed.
@@ -68,12 +70,18 @@ pub(crate) struct Core {
     authority_tries: AtomicU64,
 }
 
-/// The ticket as its header, and how many were in use before it.
+/// The ticket, also as its header, and how many were in use before it.
 struct TicketInUse {
+    /// There is one before it until this side has fallen back to that.
+    tickets: Tickets,
     value: HeaderValue,
     rank: u64,
-    /// The one before it, until this side has fallen back to it.
-    previous: Option<HeaderValue>,
+}
+
+impl TicketInUse {
+    fn new(tickets: Tickets, rank: u64) -> Self {
+        Self { value: ticket_value(&tickets.current), tickets, rank }
+    }
 }
 
 /// The proofs that an attempt was sent with. What refuses them may be answered by newer ones.
@@ -83,11 +91,11 @@ pub(crate) struct Proofs {
     authority: u64,
 }
 
-/// What an opening gave.
+/// What an opening gave, or a saved session that the server knows.
 pub(crate) struct Opened {
     pub(crate) number: SessionId,
     pub(crate) epoch: Epoch,
-    pub(crate) ticket: Ticket,
+    pub(crate) tickets: Tickets,
     pub(crate) agreement: Agreement,
     pub(crate) renewal: Renewal,
 }
@@ -103,7 +111,7 @@ pub(crate) struct Parts {
 }
 
 impl Core {
-    pub(crate) fn new(parts: Parts, slots: Arc<Slots>, opened: Opened) -> Self {
+    pub(crate) fn new(parts: Parts, slots: Arc<Slots>, saving: Saving, opened: Opened) -> Self {
         Self {
             net: parts.net,
             settings: parts.settings,
@@ -122,8 +130,9 @@ impl Core {
             doubted: Notify::new(),
             heard: AtomicU64::new(0),
             renewing: tokio::sync::Mutex::new(()),
+            saving,
             number_value: session_value(opened.number),
-            ticket: RwLock::new(TicketInUse { value: ticket_value(&opened.ticket), rank: 0, previous: None }),
+            ticket: RwLock::new(TicketInUse::new(opened.tickets, 0)),
             authority: AtomicU64::new(0),
             authority_tries: AtomicU64::new(0),
         }
@@ -161,8 +170,30 @@ impl Core {
     /// under way with the old one may be refused, and are sent again.
     pub(crate) fn set_ticket(&self, ticket: &Ticket) {
         let mut in_use = self.ticket.write().unwrap_or_else(PoisonError::into_inner);
-        let previous = Some(in_use.value.clone());
-        *in_use = TicketInUse { value: ticket_value(ticket), rank: in_use.rank + 1, previous };
+        *in_use = TicketInUse::new(in_use.tickets.followed_by(ticket), in_use.rank + 1);
+    }
+
+    /// Has the file of the session, if there is one, hold a ticket that is not in use yet.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped halfway, the file may hold it. Whoever reads it can go on with it.
+    pub(crate) async fn save_with(&self, ticket: &Ticket) -> Result<(), SavedError> {
+        let mut saved = self.export();
+        saved.tickets = saved.tickets.followed_by(ticket);
+        self.saving.write(saved).await
+    }
+
+    /// The session as another process can go on with it.
+    pub(crate) fn export(&self) -> SavedSession {
+        SavedSession {
+            target: self.saving.target.clone(),
+            number: self.number,
+            epoch: self.epoch,
+            tickets: self.ticket_in_use().tickets.clone(),
+            agreement: self.agreement.clone(),
+            services: self.saving.services.clone(),
+        }
     }
 
     /// The server does not know the session by this ticket: goes back to the one before it, once. True if another ticket
@@ -177,9 +208,9 @@ impl Core {
         if in_use.rank != refused.ticket {
             return in_use.rank > refused.ticket;
         }
-        let Some(value) = in_use.previous.take() else { return false };
+        let Some(previous) = in_use.tickets.previous.take() else { return false };
         tracing::debug!(session = %self.number, "ticket is not known, going back to the one before it");
-        *in_use = TicketInUse { value, rank: in_use.rank + 1, previous: None };
+        *in_use = TicketInUse::new(Tickets::first(previous), in_use.rank + 1);
         true
     }
 

@@ -1,7 +1,7 @@
 //! What can go wrong with a session, and what a failed call says about itself.
 
 use rpc_core::error::{Outcome, Reason};
-use rpc_core::id::CallId;
+use rpc_core::id::{CallId, SessionId};
 use rpc_proto::headers::SESSION_CALL;
 use rpc_proto::pb::session::v1::ServerLimits;
 use rpc_proto::status::{Details, Refusal};
@@ -9,8 +9,9 @@ use tonic::{Code, Status};
 
 use crate::credentials::BoxError;
 use crate::net::SetupError;
+use crate::saved::SavedError;
 
-/// Why a session was not opened.
+/// Why a session was not opened, or not gone on with.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -51,7 +52,8 @@ pub enum OpenError {
         /// What the server would have agreed to, where a negotiation failed.
         limits: Option<Box<ServerLimits>>,
     },
-    /// The server does not grant a service that the builder names. The session was given up again.
+    /// The server does not grant a service that the builder names, and the session was given up again; or a saved session
+    /// was not granted it, or not as this program was built.
     #[error("service {service} was not granted: {reason}")]
     Service {
         /// Its full name.
@@ -59,6 +61,26 @@ pub enum OpenError {
         /// Why not.
         reason: Reason,
     },
+    /// The saved session is no more: nobody went on with it for longer than its linger, or it was ended. What became of
+    /// calls whose answers did not come is *unknown*.
+    #[error("session {number} is gone: {reason}")]
+    Gone {
+        /// Its number.
+        number: SessionId,
+        /// What the server says. SESSION_UNKNOWN covers all that it does not tell apart.
+        reason: Reason,
+    },
+    /// The saved session is of another server, which is the only one that may see its ticket.
+    #[error("the session was saved at {saved}, not at {target}")]
+    Elsewhere {
+        /// Where it was opened.
+        saved: String,
+        /// The builder's target.
+        target: String,
+    },
+    /// The session cannot be kept in its file. One that was opened for it was given up again.
+    #[error("the session is not saved")]
+    Saved(#[from] SavedError),
     /// The answer is not one that the protocol allows.
     #[error("the answer breaks the protocol: {0}")]
     Protocol(&'static str),

@@ -29,6 +29,8 @@ pub enum Event {
     },
     /// A renewal failed and is tried again.
     RenewalFailed(String),
+    /// The file of the session could not be written, so the new ticket is not used and the old one stays.
+    SaveFailed(String),
     /// An attempt of a protected call or a resumable stream got no answer; the call is sent again with this attempt.
     CallRetried(CallAttempt),
     /// A stream goes on over another connection, with this attempt. Neither caller nor handler notice.

@@ -64,11 +64,12 @@
 //! - **Lease, authority and ticket** are renewed; fresh tokens are fetched from the [`Credentials`] in time.
 //! - **The end of a session** is final. A session that the server does not know any more is never opened anew behind
 //!   the program's back, because calls of the old one could then run twice.
+//! - **A program that was restarted** goes on with its session, if it had that [saved](SavedSession).
 //!
 //! # What it does not
 //!
-//! Streams end with their session, but for [activities](Session::resume_activity). Nothing is kept on this side's disk,
-//! and load is balanced over connections to one target only.
+//! Streams end with their session, but for [activities](Session::resume_activity). Nothing is kept on this side's disk but
+//! [where the program asks for it](Builder::save_to), and load is balanced over connections to one target only.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod activity;
@@ -87,8 +88,11 @@ pub mod net;
 mod open;
 mod policy;
 mod query;
+
+mod resume;
 mod resumption;
 mod retry;
+mod saved;
 mod session;
 mod slots;
 mod state;
@@ -118,5 +122,6 @@ pub use self::error::{OpenError, OutcomeExt, ReleaseError};
 pub use self::events::{Event, Events};
 pub use self::net::{Connector, Tls};
 pub use self::query::{CallState, RecordedReply};
+pub use self::saved::{SavedError, SavedSession};
 pub use self::session::Session;
 pub use self::state::{End, Life, State};

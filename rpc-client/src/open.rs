@@ -16,15 +16,17 @@ use tonic::{Code, Status};
 use crate::control::{Control, Via};
 use crate::core::{Opened, Parts};
 use crate::error::OpenError;
+use crate::net::Connections;
 use crate::policy::Policies;
 use crate::retry::Waits;
+use crate::saved::Tickets;
 
 /// Longest wait for one answer; after it the opening is repeated.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time to give up a session that lacks a service, so that the server need not keep it.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(2);
 /// No server makes this program keep a larger table of slots.
-const SLOTS_MAX: u32 = 1 << 16;
+pub(crate) const SLOTS_MAX: u32 = 1 << 16;
 
 /// Opens the session that `offer` describes, trying until `deadline`.
 ///
@@ -84,14 +86,14 @@ async fn ask(parts: &Parts, request: OpenRequest, deadline: Instant) -> Result<O
 }
 
 /// The failure of a dial explains more than the call that waited for it.
-fn unreachable(parts: &Parts, status: Status) -> OpenError {
+pub(crate) fn unreachable(parts: &Parts, status: Status) -> OpenError {
     match parts.net.watch().borrow().failure() {
         Some(failure) => OpenError::Unreachable(failure.clone().into()),
         None => OpenError::Unreachable(Box::new(status)),
     }
 }
 
-fn refused(status: &Status, details: Details) -> OpenError {
+pub(crate) fn refused(status: &Status, details: Details) -> OpenError {
     OpenError::Refused {
         code: status.code(),
         reason: details.reason,
@@ -119,19 +121,19 @@ async fn accept(
         Grant::Refused(reason) => Some((grant.name.clone(), reason)),
     });
     if let Some((service, reason)) = refusal {
-        give_up(parts, number, &ticket).await;
+        give_up(&parts.net, number, &ticket, "a service was not granted").await;
         return Err(OpenError::Service { service, reason });
     }
     let renewal = Renewal::new(parts.clock.at(sent), agreement.lease, authority, rotation);
-    Ok(Opened { number, epoch: Epoch(answer.epoch), ticket, agreement, renewal })
+    Ok(Opened { number, epoch: Epoch(answer.epoch), tickets: Tickets::first(ticket), agreement, renewal })
 }
 
 /// Ends a session that is of no use. If that fails, its lease ends it.
-async fn give_up(parts: &Parts, number: SessionId, ticket: &Ticket) {
+pub(crate) async fn give_up(net: &Connections, number: SessionId, ticket: &Ticket, reason: &str) {
     use rpc_proto::headers::{SESSION, SESSION_TICKET, session_value, ticket_value};
     let headers = vec![(SESSION, session_value(number)), (SESSION_TICKET, ticket_value(ticket))];
-    let mut client = Control::client(Via::Any(parts.net.clone()), headers);
-    let abort = AbortRequest { reason: "a service was not granted".to_owned() };
+    let mut client = Control::client(Via::Any(net.clone()), headers);
+    let abort = AbortRequest { reason: reason.to_owned() };
     let _ = timeout(ABORT_TIMEOUT, client.abort(abort)).await;
 }
 
@@ -167,7 +169,7 @@ fn grant(answer: &pb::ServiceGrant) -> ServiceGrant {
     ServiceGrant { name: answer.name.clone(), result }
 }
 
-fn positive(duration: prost_types::Duration) -> Option<Duration> {
+pub(crate) fn positive(duration: prost_types::Duration) -> Option<Duration> {
     Duration::try_from(duration).ok().filter(|duration| !duration.is_zero())
 }
 

@@ -22,6 +22,7 @@ use crate::error::ReleaseError;
 use crate::events::Events;
 use crate::keeper::Keeper;
 use crate::query::{self, CallState};
+use crate::saved::SavedSession;
 use crate::state::State;
 
 /// An open session. Cheap to clone; every clone is the same session.
@@ -240,6 +241,15 @@ impl Session {
         Ok(())
     }
 
+    /// The session for another process to go on with, when this one is no more.
+    ///
+    /// It is of use until the ticket that it holds was replaced and the new one used, which happens with a renewal of the
+    /// authority ([`Builder::rotation`](crate::Builder::rotation)). [`Builder::save_to`](crate::Builder::save_to) has it
+    /// written anew each time.
+    pub fn export(&self) -> SavedSession {
+        self.core().export()
+    }
+
     /// Ends the session now. The reason is for people who look at the server's log, and is cut to 128 bytes.
     ///
     /// Returns what became of the calls that were under way at the server.
@@ -274,6 +284,7 @@ impl Session {
 
     async fn close(&self) {
         self.inner.keeper.stop().await;
+        self.core().saving.remove().await;
         self.core().net.shutdown(ending::CLOSE_GRACE).await;
     }
 }

@@ -1,11 +1,10 @@
 //! Slots under contention: who waits for one, who has one, which are in quarantine.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rpc_core::error::{Outcome, Reason};
-use rpc_core::id::{Attempt, CallAttempt, CallId, Sequence};
+use rpc_core::id::{Attempt, CallAttempt, CallId, Sequence, SlotId};
 use rpc_core::initiator::calls::Calls;
 use rpc_core::initiator::outcome::{Evidence, Fate, Word};
 use tokio::sync::{Notify, Semaphore};
@@ -20,23 +19,33 @@ pub(crate) struct Slots {
     calls: Mutex<Calls>,
     /// One permit for each free slot. First come, first served.
     room: Semaphore,
-    waiting: AtomicUsize,
+    line: Mutex<Line>,
     waiting_max: usize,
     /// How long a call without a deadline waits.
     wait: Duration,
     given_up: Notify,
+    wanted: Notify,
     events: Arc<Announcer>,
 }
 
+/// Calls that wait for a slot.
+#[derive(Debug, Default)]
+struct Line {
+    waiting: usize,
+    /// Of those, how many were given a slot of another process, and have not seen it yet.
+    served: usize,
+}
+
 impl Slots {
-    pub(crate) fn new(slots: u32, waiting_max: usize, wait: Duration, events: Arc<Announcer>) -> Self {
+    pub(crate) fn new(calls: Calls, waiting_max: usize, wait: Duration, events: Arc<Announcer>) -> Self {
         Self {
-            calls: Mutex::new(Calls::new(slots)),
-            room: Semaphore::new(slots as usize),
-            waiting: AtomicUsize::new(0),
+            room: Semaphore::new(calls.free()),
+            calls: Mutex::new(calls),
+            line: Mutex::default(),
             waiting_max,
             wait,
             given_up: Notify::new(),
+            wanted: Notify::new(),
             events,
         }
     }
@@ -106,6 +115,44 @@ impl Slots {
         }
     }
 
+    /// Waits until a call waits for a slot.
+    ///
+    /// # Cancel safety
+    ///
+    /// A call that lines up before this is called, or while nobody waits, ends the next wait at once.
+    pub(crate) async fn wanted(&self) {
+        self.wanted.notified().await;
+    }
+
+    /// Slots of which it is not known how far another process came in them.
+    pub(crate) fn unresolved(&self) -> usize {
+        self.calls().unresolved_count()
+    }
+
+    /// A slot of another process to be resolved, if more calls wait for one than are being `asked` about.
+    pub(crate) fn resolve(&self, asked: usize) -> Option<SlotId> {
+        let wanted = {
+            let line = self.line();
+            line.waiting.saturating_sub(line.served)
+        };
+        if wanted > asked { self.calls().resolve() } else { None }
+    }
+
+    /// Nothing up to `last` runs any more in a slot of another process.
+    pub(crate) fn resolved(&self, slot: SlotId, last: Sequence) {
+        if self.calls().resolved(slot, last).is_err() {
+            return;
+        }
+        if last.0 == u64::MAX {
+            tracing::warn!(%slot, "slot has no sequences left");
+            return self.events.say(Event::SlotRetired(CallId { slot, sequence: last }));
+        }
+        let mut line = self.line();
+        line.served = (line.served + 1).min(line.waiting);
+        drop(line);
+        self.room.add_permits(1);
+    }
+
     /// The session has ended: nobody gets a slot any more, and who waits for one is sent away.
     pub(crate) fn close(&self) {
         self.room.close();
@@ -116,31 +163,45 @@ impl Slots {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn line_up(&self) -> Result<impl Drop + '_, Box<Status>> {
-        let line = InLine(&self.waiting);
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.waiting_max {
+        let has_room = {
+            let mut line = self.line();
+            let has_room = line.waiting < self.waiting_max;
+            line.waiting += usize::from(has_room);
+            has_room
+        };
+        if !has_room {
             return Err(self.exhausted("too many calls wait for one"));
         }
-        Ok(line)
+        self.wanted.notify_one();
+        Ok(InLine(&self.line))
     }
 
     fn exhausted(&self, why: &str) -> Box<Status> {
         let calls = self.calls();
         let message = format!(
-            "no slot: {why} ({} calls under way, {} given up and not settled yet, {} retired)",
+            "no slot: {why} ({} calls under way, {} given up and not settled yet, {} of another process and not resolved \
+             yet, {} retired)",
             calls.outstanding_count(),
             calls.quarantined_count(),
+            calls.unresolved_count(),
             calls.retired_count(),
         );
         Box::new(refusal(Reason::SlotsExhausted, message, Some(Outcome::NotExecuted)))
     }
 }
 
-struct InLine<'a>(&'a AtomicUsize);
+struct InLine<'a>(&'a Mutex<Line>);
 
 impl Drop for InLine<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let mut line = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        line.waiting -= 1;
+        line.served = line.served.saturating_sub(1);
     }
 }
 
@@ -263,7 +324,7 @@ mod tests {
     use crate::OutcomeExt as _;
 
     fn slots(count: u32) -> Arc<Slots> {
-        Arc::new(Slots::new(count, 2, Duration::from_secs(30), Arc::new(Announcer::new())))
+        Arc::new(Slots::new(Calls::new(count), 2, Duration::from_secs(30), Arc::new(Announcer::new())))
     }
 
     async fn taken(slots: &Arc<Slots>) -> Taken {

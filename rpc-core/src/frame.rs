@@ -88,6 +88,9 @@ pub struct Received {
     pub secured: Serial,
     /// How far the sender may go.
     pub limit: Position,
+    /// The number that the next point must have; [`Serial::NONE`] from a side that does not say. What a restored sender
+    /// numbers its points from.
+    pub next: Serial,
 }
 
 /// A numbered place in one direction. `Debug` does not show the state.

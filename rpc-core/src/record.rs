@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::id::{Epoch, Fingerprint, Nonce, Sequence, SessionId, SlotId, TicketHash};
 use crate::negotiate::Agreement;
 use crate::principal::Principal;
+use crate::stream::secured::Resumption;
 use crate::transaction::Transaction;
 
 /// The recorded reply of a call. The shell made the parts and reads them; the core keeps and counts them.
@@ -84,6 +85,8 @@ pub struct SlotRecord {
 pub enum CallRecord {
     /// It was admitted. Its handler may have begun, and nobody knows how far it came if its server is gone.
     Begun(Fingerprint),
+    /// The same, of a stream: its handler may begin again where both sides have secured it.
+    Streaming(Fingerprint, Box<Resumption>),
     /// It ran, and this is its reply.
     Done(Fingerprint, Reply),
     /// It ran, and its reply was over the bound: the status only, in a reply without message.

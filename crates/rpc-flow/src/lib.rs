@@ -31,6 +31,13 @@
 //! - What is left of a call when everything else is gone is its [resumption](Stream::resumption). Two
 //!   [resumed](Stream::resumed) streams go on from there, in other processes and as another call.
 //!
+//! # Durable streams
+//!
+//! Where [`Config::durable`](rpc_core::stream::Config::durable) is set, what the application secured counts when it is
+//! stored. The owner of the stream asks for [what is to be stored](Stream::unstored), keeps it, and says that it
+//! [is](Stream::stored); no confirmation goes out before. After a crash the stream is [restored](Stream::restored) from it,
+//! for a handler that is called again, while the client's stream lives on.
+//!
 //! # Sync points of the application's own
 //!
 //! Applications read and place sync points through the [`Checkpoints`] of their call, which is in the extensions of a
@@ -50,6 +57,7 @@ mod checkpoints;
 mod net;
 mod shared;
 mod status;
+mod storing;
 mod stream;
 mod view;
 mod wake;

@@ -11,7 +11,7 @@ use rpc_core::stream::flow::{Flow, Side};
 use rpc_core::stream::position::Position;
 use rpc_core::stream::secured::Resumption;
 use rpc_core::time::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tonic::Status;
 
@@ -26,6 +26,8 @@ pub(crate) struct Shared {
     pub(crate) message_bytes_max: u32,
     /// Where the call began to be this stream; `None` at its very beginning.
     pub(crate) resumption: Option<Resumption>,
+    /// Tells that a point was secured, by either application, or stored; or that the stream is over.
+    pub(crate) secured: Notify,
     origin: Instant,
     state: Mutex<State>,
     views: watch::Sender<View>,
@@ -79,6 +81,11 @@ impl Shared {
         Self::with_flow(side, config, Flow::resumed(side, config, resumption), Some(resumption.clone()))
     }
 
+    /// Goes on from stored points; the peer lives on.
+    pub(crate) fn restored(side: Side, config: &Config, resumption: &Resumption) -> Self {
+        Self::with_flow(side, config, Flow::restored(side, config, resumption), Some(resumption.clone()))
+    }
+
     fn with_flow(side: Side, config: &Config, flow: Flow, resumption: Option<Resumption>) -> Self {
         let state = State {
             flow,
@@ -97,6 +104,7 @@ impl Shared {
             window: Position { messages: config.window_messages, bytes: config.window_bytes },
             message_bytes_max: config.message_bytes_max,
             resumption,
+            secured: Notify::new(),
             origin: Instant::now(),
             state: Mutex::new(state),
             views: watch::Sender::new(View::default()),
@@ -111,15 +119,19 @@ impl Shared {
         // A panic within the core is a bug that was reported where it happened; the state has no half steps that matter
         // more than that.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let had_failed = state.flow.failed().is_some();
+        let before = (state.flow.mark(), state.flow.failed().is_some());
         let result = act(&mut state);
-        if !had_failed && state.flow.failed().is_some() {
+        let after = (state.flow.mark(), state.flow.failed().is_some());
+        if before.1 != after.1 {
             state.rouse_all();
         }
         let roused = std::mem::take(&mut state.roused);
         let view = watched.then(|| state.view());
         drop(state);
         roused.wake();
+        if before != after {
+            self.secured.notify_waiters();
+        }
         if let Some(view) = view {
             self.publish(view);
         }
@@ -189,6 +201,15 @@ impl State {
             self.failure = told;
         }
         self.flow.abandon();
+        self.rouse_all();
+    }
+
+    /// What was secured could not be stored. The first error counts.
+    pub(crate) fn store_failed(&mut self, told: Status) {
+        if self.flow.failed().is_none() {
+            self.failure.get_or_insert(told);
+        }
+        self.flow.store_failed();
         self.rouse_all();
     }
 

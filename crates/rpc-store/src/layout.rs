@@ -16,7 +16,7 @@ const ACKNOWLEDGED: &str = "acknowledged";
 #[derive(Debug)]
 pub(crate) struct Directory {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 /// The files of one store, finished or not.
@@ -48,7 +48,7 @@ impl Directory {
             .open(&file)
             .map_err(OpenError::io("open", &file))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self { path: path.to_owned(), lock }),
             Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.to_owned() }),
             Err(TryLockError::Error(error)) => Err(OpenError::io("lock", &file)(error)),
         }
@@ -106,6 +106,16 @@ impl Directory {
     }
 }
 
+impl Drop for Directory {
+    /// Closing the file would do, but for a process that another thread is starting at this moment: until that runs its
+    /// program it has a copy of every open file, and with it the lock.
+    fn drop(&mut self) {
+        if let Err(error) = self.lock.unlock() {
+            tracing::warn!(%error, path = %self.path.display(), "the lock of the directory is not given back yet");
+        }
+    }
+}
+
 impl Files {
     /// The storage engine's directory.
     pub(crate) fn records(&self) -> PathBuf {
@@ -153,4 +163,21 @@ fn sync_directory(path: &Path) -> Result<(), OpenError> {
         return Ok(());
     }
     File::open(path).and_then(|file| file.sync_all()).map_err(OpenError::io("sync", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::support::Scratch;
+
+    #[test]
+    fn a_directory_is_given_back_although_a_process_being_started_has_the_file() {
+        let scratch = Scratch::new();
+        let directory = Directory::lock_or_create(scratch.path()).unwrap();
+        let inherited = directory.lock.try_clone().unwrap();
+        assert!(matches!(Directory::lock(scratch.path()), Err(OpenError::InUse { .. })));
+        drop(directory);
+        Directory::lock(scratch.path()).unwrap();
+        drop(inherited);
+    }
 }

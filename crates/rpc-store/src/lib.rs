@@ -23,8 +23,8 @@
 //!
 //! # What it promises
 //!
-//! - A commit returns after `fdatasync` has returned, and all of its writes are made or none. Numbers are handed out
-//!   after the reservation is durable.
+//! - A commit returns after `fdatasync` has returned, and each of its writes is made whole or not at all: the effects of a
+//!   transaction and the reply of its call are there together. Numbers are handed out after the reservation is durable.
 //! - What was acknowledged is there after a crash of process or machine. Where it is not, or not as it was written,
 //!   opening fails and says where: damage is never read as data.
 //! - After the first failed write the store stays closed for writing until it is opened again. Reads go on.

@@ -8,7 +8,7 @@
 //! - [`streams::Streams`]: handlers of streams that outlive their connections, which check what they get.
 //! - [`vault::Vault`]: handlers that work with sync points.
 //! - [`token`]: good tokens and bad ones.
-//! - [`proxy::Proxy`]: a TCP proxy that cuts, stalls and refuses.
+//! - [`proxy::Proxy`]: a TCP proxy that cuts, stalls, delays and refuses.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod channel;

@@ -73,7 +73,7 @@ impl Vault {
         let mut seen = self.0.subscribe();
         let _ = seen.wait_for(|seen| !seen.held).await;
         self.0.send_modify(|seen| seen.ended += 1);
-        let filler = vec![7; filler].into();
+        let filler = vec![7; filler];
         Response::new(Stored { summary: Some(tally.summary()), filler })
     }
 

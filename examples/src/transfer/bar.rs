@@ -78,7 +78,8 @@ impl Drop for Bar {
 
 /// `█` is secured, `▒` is on its way.
 fn parts(secured: u64, sent: u64, size: u64) -> String {
-    let cells = |bytes: u64| (u128::from(bytes.min(size)) * u128::from(CELLS) / u128::from(size.max(1))) as usize;
+    let cells =
+        |bytes: u64| (u128::from(bytes.min(size)) * u128::from(CELLS) / u128::from(size.max(1))) as usize;
     let (secured, sent) = (cells(secured), cells(sent.max(secured)));
     let rest = CELLS as usize - sent;
     format!("{}{}{}", "█".repeat(secured), "▒".repeat(sent - secured), "·".repeat(rest))
@@ -114,7 +115,9 @@ mod tests {
     #[test]
     fn the_bar_has_both_parts_and_never_more_cells_than_it_has() {
         assert_eq!(parts(50, 75, 100), format!("{}{}{}", "█".repeat(20), "▒".repeat(10), "·".repeat(10)));
-        for (secured, sent, size) in [(0, 0, 0), (0, 1, 0), (9, 5, 10), (u64::MAX, u64::MAX, u64::MAX), (20, 30, 10)] {
+        for (secured, sent, size) in
+            [(0, 0, 0), (0, 1, 0), (9, 5, 10), (u64::MAX, u64::MAX, u64::MAX), (20, 30, 10)]
+        {
             assert_eq!(parts(secured, sent, size).chars().count(), 40, "{secured} {sent} {size}");
         }
     }

@@ -13,6 +13,11 @@ use super::failure::Failure;
 use super::key::Key;
 use crate::archive::archive_client::ArchiveClient;
 
+/// See [`Way::wait`].
+const WAIT_TO_BEGIN: Duration = Duration::from_secs(30);
+/// See [`Way::wait`].
+const WAIT_IN_THE_MIDDLE: Duration = Duration::from_secs(600);
+
 /// After this time of waiting the program says what it waits for.
 const SILENCE: Duration = Duration::from_secs(2);
 
@@ -25,8 +30,9 @@ pub struct Way {
     pub uri: String,
     /// What opens it.
     pub key: Key,
-    /// How long a server is waited for that does not answer.
-    pub wait: Duration,
+    /// How long a server is waited for that does not answer; `None`: 30 s to begin with, and 10 min in the middle of a
+    /// transfer, which is how long the server keeps a session that nobody is connected to.
+    pub wait: Option<Duration>,
 }
 
 impl Way {
@@ -35,7 +41,10 @@ impl Way {
     /// # Errors
     ///
     /// Those of `work`, or there is no session, or Ctrl-C.
-    pub async fn session<T>(&self, work: impl AsyncFnOnce(&Session) -> Result<T, Failure>) -> Result<T, Failure> {
+    pub async fn session<T>(
+        &self,
+        work: impl AsyncFnOnce(&Session) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let mut interrupt = pin!(interrupt());
         let session = tokio::select! {
             opened = self.open() => opened?,
@@ -47,7 +56,7 @@ impl Way {
         };
         // What was done is done, however the session ends; without a word it would end with its lease.
         let _ = match &done {
-            Ok(_) => timeout(self.wait, session.release()).await.map(|released| released.is_ok()),
+            Ok(_) => timeout(self.wait_to_begin(), session.release()).await.map(|released| released.is_ok()),
             Err(_) => timeout(FAREWELL, session.abort("given up")).await.map(|aborted| aborted.is_ok()),
         };
         done
@@ -59,29 +68,39 @@ impl Way {
     ///
     /// The server does not answer in time, or does not want it.
     pub async fn open(&self) -> Result<Session, Failure> {
+        let wait = self.wait_to_begin();
         let opening = Session::builder(&self.uri)
             .credentials(self.key.credentials()?)
             .service::<ArchiveClient<Session>>()
             .client_name("transfer")
             .connections(1)
             .window_bytes(WINDOW_BYTES)
-            .open_timeout(self.wait)
-            .retry_time(self.wait)
+            .open_timeout(wait)
+            .retry_time(self.wait.unwrap_or(WAIT_IN_THE_MIDDLE))
             .open();
         let mut opening = pin!(opening);
         let opened = tokio::select! {
             opened = &mut opening => opened,
             () = sleep(SILENCE) => {
-                note(&format!("waiting for a server at {}, up to {} s", self.uri, self.wait.as_secs()));
+                note(format!("waiting for a server at {}, up to {} s", self.uri, wait.as_secs()));
                 opening.await
             }
         };
         opened.map_err(|error| Failure::of_opening(&self.uri, &error))
     }
+
+    fn wait_to_begin(&self) -> Duration {
+        self.wait.unwrap_or(WAIT_TO_BEGIN)
+    }
 }
 
 /// Makes a call, keeps the bar up to date and says when the connection is lost.
-pub async fn shown<T>(session: &Session, bar: &Bar, call: impl Future<Output = T>, mut show: impl FnMut(&Bar)) -> T {
+pub async fn shown<T>(
+    session: &Session,
+    bar: &Bar,
+    call: impl Future<Output = T>,
+    mut show: impl FnMut(&Bar),
+) -> T {
     let mut events = session.events();
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -100,7 +119,7 @@ pub async fn shown<T>(session: &Session, bar: &Bar, call: impl Future<Output = T
 }
 
 /// Waits for Ctrl-C. For ever where there are no signals.
-async fn interrupt() {
+pub(super) async fn interrupt() {
     if tokio::signal::ctrl_c().await.is_err() {
         std::future::pending::<()>().await;
     }

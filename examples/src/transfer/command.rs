@@ -7,13 +7,13 @@ use clap::{Args, Parser, Subcommand};
 
 use super::bar::{Audience, say};
 use super::client::Way;
+use super::demonstration;
 use super::failure::Failure;
 use super::get::{Getting, get};
 use super::key::Key;
 use super::list::list;
 use super::send::{Sending, send};
 use super::serve::{Serving, serve};
-use super::demonstration;
 
 const URI: &str = "http://127.0.0.1:50051";
 
@@ -89,9 +89,9 @@ struct KeyFile {
 struct Reach {
     #[command(flatten)]
     key: KeyFile,
-    /// How many seconds a server is waited for that does not answer.
-    #[arg(long, default_value_t = 30, value_name = "SECONDS")]
-    wait: u64,
+    /// How long a server is waited for that does not answer [default: 30 to begin with, 600 in the middle].
+    #[arg(long, value_name = "SECONDS")]
+    wait: Option<u64>,
 }
 
 #[derive(Debug, Args)]
@@ -120,9 +120,17 @@ impl Command {
                 let key = Key::read_or_make(&path)?;
                 serve_here(Serving { directory: dir, address: listen, key, until_stdin_closes }, &path).await
             }
-            Some(What::Send { files, to, name, how }) => send_all(files, name, &how, &how.reach.way(to)?).await,
+            Some(What::Send { files, to, name, how }) => {
+                send_all(files, name, &how, &how.reach.way(to)?).await
+            }
             Some(What::Get { name, from, output, how }) => {
-                let getting = Getting { name, output, replace: how.replace, restart: how.restart, audience: Audience::Stderr };
+                let getting = Getting {
+                    name,
+                    output,
+                    replace: how.replace,
+                    restart: how.restart,
+                    audience: Audience::Stderr,
+                };
                 let got = how.reach.way(from)?.session(async |session| get(session, &getting).await).await?;
                 say(&got);
                 Ok(())
@@ -144,7 +152,7 @@ impl KeyFile {
 impl Reach {
     fn way(&self, uri: String) -> Result<Way, Failure> {
         let path = self.key.key.clone().map_or_else(Key::default_path, Ok)?;
-        Ok(Way { uri, key: Key::read(&path)?, wait: Duration::from_secs(self.wait) })
+        Ok(Way { uri, key: Key::read(&path)?, wait: self.wait.map(Duration::from_secs) })
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
 use super::bar::{Audience, counted, human, say};
-use super::client::Way;
+use super::client::{Way, interrupt};
 use super::failure::Failure;
 use super::get::{Getting, get};
 use super::key::Key;
@@ -36,30 +36,43 @@ const CUTS: [u64; 3] = [20_000_000, 45_000_000, 100_000_000];
 /// Longest time for anything that should be quick.
 const SOON: Duration = Duration::from_secs(10);
 
-/// Runs the demonstration.
+/// Runs the demonstration, or the part of it before Ctrl-C. Nothing is left of it.
 ///
 /// # Errors
 ///
 /// It did not show what it promises, or this machine has no room for it.
 pub async fn run() -> Result<(), Failure> {
     let home = TempDir::new().map_err(failed)?;
-    let (original, copy, key) = (home.path().join(NAME), home.path().join("copy.bin"), home.path().join("key"));
+    tokio::select! {
+        shown = show(&home) => shown,
+        () = interrupt() => Err(Failure::new("interrupted")),
+    }
+}
+
+async fn show(home: &TempDir) -> Result<(), Failure> {
+    let (original, copy, key) =
+        (home.path().join(NAME), home.path().join("copy.bin"), home.path().join("key"));
     let digest = make_file(&original).await?;
     let server = ServerProcess::start(home.path(), &key).await?;
     say("server    is another process, with an archive of its own");
 
     let relay = Relay::bind(server.address, &Scissors::new()).await.map_err(failed)?;
-    let relay = relay.cut_after(CUTS, |bytes| say(format!("network   cut after {} bytes", HumanCount(bytes))));
+    let relay =
+        relay.cut_after(CUTS, |bytes| say(format!("network   cut after {} bytes", HumanCount(bytes))));
     let uri = format!("http://{}", relay.address().map_err(failed)?);
     let relay = tokio::spawn(relay.run());
 
-    let session = Way { uri, key: Key::read(&key)?, wait: SOON }.open().await?;
+    let session = Way { uri, key: Key::read(&key)?, wait: Some(SOON) }.open().await?;
     say(format!("client    opened session {}", session.number()));
     let narrator = tokio::spawn(narrate(session.clone()));
 
     let size = human(PAGES * PAGE_BYTES as u64);
-    say(format!("client    sends {} pages, {size}, with a sync point every {POINT_PAGES}", HumanCount(PAGES)));
-    let sending = Sending { path: original, name: None, replace: false, restart: false, audience: Audience::Nobody };
+    say(format!(
+        "client    sends {} pages, {size}, with a sync point every {POINT_PAGES}",
+        HumanCount(PAGES)
+    ));
+    let sending =
+        Sending { path: original, name: None, replace: false, restart: false, audience: Audience::Nobody };
     let sent = send(&session, &sending).await?;
     say(format!("server    has all of it on its disk, BLAKE3 {:.16}…", sent.digest.to_hex()));
     let (again, rate) = (human(sent.sent_again), human(sent.rate()));
@@ -155,7 +168,8 @@ async fn make_file(path: &Path) -> Result<Hash, Failure> {
 
 /// Whether the file has this digest.
 async fn has_digest(path: PathBuf, digest: Hash) -> Result<bool, Failure> {
-    let read = blocking(move || Ok(read_to(&mut File::open(path)?, PAGES * PAGE_BYTES as u64, digest)?.is_some()));
+    let read =
+        blocking(move || Ok(read_to(&mut File::open(path)?, PAGES * PAGE_BYTES as u64, digest)?.is_some()));
     read.await.map_err(failed)
 }
 

@@ -7,7 +7,6 @@ use std::process::ExitCode;
 use rpc_client::{OpenError, OutcomeExt as _, Reason};
 use tonic::{Code, Status};
 
-use super::receive::Broken;
 use super::trouble::Trouble;
 
 /// Why the program ends without success. Its text is the sentence.
@@ -30,14 +29,8 @@ impl Failure {
 
     /// Trouble with a file on this side.
     pub fn with_file(file: impl fmt::Display, trouble: &Trouble) -> Self {
-        let hint = match trouble {
-            Trouble::Exists => "; --replace replaces it",
-            Trouble::Changed => "; --restart begins anew",
-            Trouble::Full => "; the same command goes on when there is some",
-            _ => "",
-        };
         let cause = trouble.source().map_or(String::new(), |cause| format!(": {cause}"));
-        Self::new(format!("{file}: {trouble}{cause}{hint}"))
+        Self::new(format!("{file}: {trouble}{cause}{}", hint(trouble.code())))
     }
 
     /// A call about a file that came to nothing.
@@ -51,22 +44,14 @@ impl Failure {
                 format!("{file}: another program has taken over this transfer")
             }
             Reason::SessionUnknown | Reason::SessionEnded => {
-                format!("{file}: the server was restarted or has ended the session; the same command begins again")
+                format!("{file}: the server has forgotten the session; the same command opens another")
             }
             Reason::TransportLost => {
-                format!("{file}: the server has gone away ({said}); the same command goes on when it is back")
+                format!("{file}: the server has gone away; the same command goes on as far as it remembers")
             }
             Reason::ActivitiesExhausted => format!("{file}: too many transfers were begun and not ended"),
             _ => format!("{file}: {said}"),
         })
-    }
-
-    /// A file that did not come in.
-    pub fn of_receiving(file: impl fmt::Display, broken: &Broken) -> Self {
-        match broken {
-            Broken::Stream(status) => Self::of_call(file, status),
-            Broken::Here(trouble) => Self::with_file(file, trouble),
-        }
     }
 
     /// There is no session.
@@ -76,7 +61,9 @@ impl Failure {
                 format!("{uri}: the server does not accept this token; is the key the server's?")
             }
             OpenError::Plaintext { host } => {
-                format!("{uri}: {host} is another machine, and http would show the token to everybody on the way")
+                format!(
+                    "{uri}: {host} is another machine, and http would show the token to everybody on the way"
+                )
             }
             OpenError::Unreachable(cause) => format!("{uri}: no server answers: {}", deepest(cause.as_ref())),
             other => format!("{uri}: {other}: {}", deepest(other)),
@@ -97,7 +84,7 @@ impl fmt::Display for Failure {
 
 impl Error for Failure {}
 
-/// What a caller of the archive can do about its answer.
+/// What can be done about it.
 fn hint(code: Code) -> &'static str {
     match code {
         Code::AlreadyExists => "; --replace replaces it",

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use blake3::Hash;
-use rpc_client::{ActivityResume, CheckpointsExt as _, Checkpoints, Session};
+use rpc_client::{ActivityResume, Checkpoints, CheckpointsExt as _, Session};
 
+use super::PAGE_BYTES;
 use super::bar::{Audience, Bar, counted, human};
 use super::client::shown;
 use super::failure::Failure;
@@ -89,7 +90,8 @@ pub async fn get(session: &Session, getting: &Getting) -> Result<Got, Failure> {
         }
     };
 
-    let (size, began_at) = (part.announced().size, checkpoints.resumed_incoming().map_or(0, |_| part.arrived()));
+    let (size, began_at) =
+        (part.announced().size, checkpoints.resumed_incoming().map_or(0, |_| part.arrived()));
     let bar = Bar::new(getting.audience, name.as_str(), size);
     bar.begin_at(began_at);
     let (points, secured) = (Cell::new(0), Cell::new(began_at));
@@ -98,7 +100,8 @@ pub async fn get(session: &Session, getting: &Getting) -> Result<Got, Failure> {
         secured.set(mark.offset);
     });
     let part = shown(session, &bar, receiving, |bar| {
-        bar.show(checkpoints.progress().received.bytes.min(size), secured.get());
+        let arrived = checkpoints.progress().received.messages * PAGE_BYTES as u64;
+        bar.show(arrived.min(size), secured.get());
     });
     let digest = part.await.map_err(broken)?.finish().await.map_err(here)?;
     let (points, resumes) = (points.get(), checkpoints.progress().resumes);
@@ -120,7 +123,11 @@ enum Ready {
 }
 
 /// Asks the archive how far an earlier program came, and brings the part there.
-async fn prepare(session: &Session, getting: &Getting, way_in: WayIn) -> Result<(Checkpoints, Ready), Failure> {
+async fn prepare(
+    session: &Session,
+    getting: &Getting,
+    way_in: WayIn,
+) -> Result<(Checkpoints, Ready), Failure> {
     let WayIn { place, id } = way_in;
     let activity = format!("download/{id}");
     let asked = session.resume_activity(activity.as_bytes()).await;
@@ -164,7 +171,11 @@ async fn find(target: &Path, replace: bool) -> Result<WayIn, Trouble> {
         if !replace && target.try_exists()? {
             return Err(Trouble::Exists);
         }
-        let file = target.file_name().ok_or(Trouble::NotRegular)?.to_str().ok_or(Trouble::Name("it is not UTF-8"))?;
+        let file = target
+            .file_name()
+            .ok_or(Trouble::NotRegular)?
+            .to_str()
+            .ok_or(Trouble::Name("it is not UTF-8"))?;
         let id = match left_before(directory_of(&target), file)? {
             Some(id) => id,
             None => format!("{:0ID_DIGITS$x}", random()?),
@@ -179,7 +190,8 @@ async fn find(target: &Path, replace: bool) -> Result<WayIn, Trouble> {
 fn left_before(directory: &Path, file: &str) -> io::Result<Option<String>> {
     for entry in fs::read_dir(directory)? {
         let found = entry?.file_name();
-        let id = found.to_str().and_then(|found| found.strip_prefix(file)?.strip_prefix('.')?.strip_suffix(PART));
+        let id =
+            found.to_str().and_then(|found| found.strip_prefix(file)?.strip_prefix('.')?.strip_suffix(PART));
         let is_id = |id: &&str| id.len() == ID_DIGITS && id.bytes().all(|digit| digit.is_ascii_hexdigit());
         if let Some(id) = id.filter(is_id) {
             return Ok(Some(id.to_owned()));

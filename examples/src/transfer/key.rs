@@ -33,7 +33,8 @@ impl Key {
     ///
     /// There is no home directory.
     pub fn default_path() -> Result<PathBuf, Failure> {
-        let home = std::env::home_dir().ok_or_else(|| Failure::new("there is no home directory: name the key by --key"))?;
+        let home = std::env::home_dir()
+            .ok_or_else(|| Failure::new("there is no home directory: name the key by --key"))?;
         Ok(home.join(".transfer.key"))
     }
 
@@ -79,7 +80,8 @@ impl Key {
     ///
     /// The secret is none.
     pub fn authenticator(&self) -> Result<JwtAuthenticator, Failure> {
-        let unusable = |error: &dyn std::error::Error| Failure::new(format!("the key cannot be used: {error}"));
+        let unusable =
+            |error: &dyn std::error::Error| Failure::new(format!("the key cannot be used: {error}"));
         let key = Verifier::hs256(&self.secret).map_err(|error| unusable(&error))?;
         JwtAuthenticator::new(TrustedIssuer::new(ISSUER, AUDIENCE).key(key)).map_err(|error| unusable(&error))
     }

@@ -43,7 +43,8 @@ impl Announced {
     ///
     /// It says nothing, or the name is none.
     pub fn read(file: Option<archive::File>, replace: bool) -> Result<Self, Trouble> {
-        let archive::File { name, size } = file.ok_or(Trouble::Malformed("the first does not say of which"))?;
+        let archive::File { name, size } =
+            file.ok_or(Trouble::Malformed("the first does not say of which"))?;
         Ok(Self { name: Name::new(&name)?, size, replace })
     }
 
@@ -93,8 +94,8 @@ impl Mark {
 /// # Errors
 ///
 /// `None` if the file is shorter or has something else there; the disk's own otherwise.
-pub fn read_to(file: &mut File, bytes: u64, digest: Hash) -> io::Result<Option<Hasher>> {
-    let (mut hasher, mut left) = (Hasher::new(), bytes);
+pub fn read_to(file: &mut File, bytes: u64, digest: Hash) -> io::Result<Option<Box<Hasher>>> {
+    let (mut hasher, mut left) = (Box::new(Hasher::new()), bytes);
     let mut buffer = vec![0; READ_BYTES];
     while left > 0 {
         let most = left.min(READ_BYTES as u64) as usize;

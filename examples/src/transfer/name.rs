@@ -72,7 +72,9 @@ mod tests {
 
     #[test]
     fn ordinary_names_are_taken() {
-        for name in ["a", "big.iso", "two words.txt", "Übersicht 2026.pdf", "-rf", "a..b", "part", "x.part.gz"] {
+        for name in
+            ["a", "big.iso", "two words.txt", "Übersicht 2026.pdf", "-rf", "a..b", "part", "x.part.gz"]
+        {
             assert_eq!(Name::new(name).unwrap().as_str(), name);
         }
         assert_eq!(Name::of(Path::new("/tmp/../etc/x.txt")).unwrap().as_str(), "x.txt");
@@ -81,7 +83,8 @@ mod tests {
 
     #[test]
     fn no_name_leads_out_of_the_directory_or_to_a_file_on_its_way() {
-        for name in ["", ".", "..", ".hidden", "a/b", "../x", "/etc/passwd", "a\\b", "a\0b", "a\nb", "x.part"] {
+        for name in ["", ".", "..", ".hidden", "a/b", "../x", "/etc/passwd", "a\\b", "a\0b", "a\nb", "x.part"]
+        {
             assert!(matches!(Name::new(name), Err(Trouble::Name(_))), "{name:?}");
         }
         assert!(Name::new(&"x".repeat(NAME_BYTES_MAX + 1)).is_err());

@@ -36,7 +36,7 @@ pub struct Part {
     file: File,
     /// What has arrived, and the BLAKE3 of it.
     arrived: u64,
-    hasher: Hasher,
+    hasher: Box<Hasher>,
     /// What of it is not yet in the file.
     pending: Vec<u8>,
     /// It is whole and the sender's digest is ours.
@@ -57,7 +57,7 @@ impl Part {
                 Ok(()) | Err(_) => {}
             }
             let file = OpenOptions::new().write(true).create_new(true).open(&place.part)?;
-            Ok(Self::new(place, announced, file, 0, Hasher::new()))
+            Ok(Self::new(place, announced, file, 0, Box::default()))
         })
         .await
     }
@@ -84,7 +84,7 @@ impl Part {
         .await
     }
 
-    fn new(place: Place, announced: Announced, file: File, arrived: u64, hasher: Hasher) -> Self {
+    fn new(place: Place, announced: Announced, file: File, arrived: u64, hasher: Box<Hasher>) -> Self {
         let pending = Vec::with_capacity(PENDING_BYTES);
         Self { place, announced, file, arrived, hasher, pending, verified: false }
     }
@@ -195,5 +195,116 @@ fn check_free(target: &Path, replace: bool) -> Result<(), Trouble> {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::transfer::name::Name;
+
+    const CONTENT: &[u8] = b"0123456789";
+
+    fn place(home: &TempDir) -> Place {
+        Place { part: home.path().join("x.part"), target: home.path().join("x"), claim: None }
+    }
+
+    fn announced() -> Announced {
+        Announced { name: Name::new("x").unwrap(), size: 10, replace: false }
+    }
+
+    async fn part(home: &TempDir) -> Part {
+        Part::begin(place(home), announced()).await.unwrap()
+    }
+
+    fn page(data: &[u8]) -> Page {
+        Page { data: data.to_vec(), ..Page::default() }
+    }
+
+    fn last(data: &[u8], digest: Hash) -> Page {
+        Page { digest: digest.as_bytes().to_vec(), ..page(data) }
+    }
+
+    #[tokio::test]
+    async fn a_file_is_at_its_place_when_it_is_whole_and_not_before() {
+        let home = TempDir::new().unwrap();
+        let part = part(&home).await.append(page(&CONTENT[..4])).await.unwrap();
+        let (part, mark) = part.sync().await.unwrap();
+        assert_eq!((mark.offset, mark.digest), (4, blake3::hash(&CONTENT[..4])));
+        let part = part.append(last(&CONTENT[4..], blake3::hash(CONTENT))).await.unwrap();
+        assert!(!home.path().join("x").exists());
+        assert_eq!(part.finish().await.unwrap(), blake3::hash(CONTENT));
+        assert_eq!(fs::read(home.path().join("x")).unwrap(), CONTENT);
+        assert!(!home.path().join("x.part").exists());
+    }
+
+    #[tokio::test]
+    async fn what_came_after_the_mark_is_cut_off() {
+        let home = TempDir::new().unwrap();
+        let part = part(&home).await.append(page(&CONTENT[..4])).await.unwrap();
+        let (part, mark) = part.sync().await.unwrap();
+        part.append(page(b"????")).await.unwrap().sync().await.unwrap();
+        let part = Part::resume(place(&home), mark).await.unwrap();
+        let part = part.append(last(&CONTENT[4..], blake3::hash(CONTENT))).await.unwrap();
+        part.finish().await.unwrap();
+        assert_eq!(fs::read(home.path().join("x")).unwrap(), CONTENT);
+    }
+
+    #[tokio::test]
+    async fn one_that_was_whole_needs_only_to_be_put_to_its_place() {
+        let home = TempDir::new().unwrap();
+        let part = part(&home).await.append(last(CONTENT, blake3::hash(CONTENT))).await.unwrap();
+        let (_, mark) = part.sync().await.unwrap();
+        Part::resume(place(&home), mark).await.unwrap().finish().await.unwrap();
+        assert_eq!(fs::read(home.path().join("x")).unwrap(), CONTENT);
+    }
+
+    #[tokio::test]
+    async fn what_the_disk_does_not_have_is_not_gone_on_with() {
+        let home = TempDir::new().unwrap();
+        let (_, mark) = part(&home).await.append(page(&CONTENT[..4])).await.unwrap().sync().await.unwrap();
+        for damaged in [&b"012"[..], b"01234", b"0124"] {
+            fs::write(home.path().join("x.part"), damaged).unwrap();
+            let resumed = Part::resume(place(&home), mark.clone()).await;
+            assert_eq!(resumed.is_ok(), damaged == b"01234", "{damaged:?}");
+        }
+        fs::remove_file(home.path().join("x.part")).unwrap();
+        assert!(matches!(Part::resume(place(&home), mark).await, Err(Trouble::Lost)));
+    }
+
+    #[tokio::test]
+    async fn pages_that_are_not_those_of_the_file_are_refused() {
+        let home = TempDir::new().unwrap();
+        let (whole, other) = (blake3::hash(CONTENT), blake3::hash(b"other"));
+        let damaged = part(&home).await.append(last(CONTENT, other)).await;
+        assert!(matches!(damaged, Err(Trouble::Damaged)), "{damaged:?}");
+        for pages in [
+            vec![page(b"0123456789!")],
+            vec![page(CONTENT)],
+            vec![last(&CONTENT[..4], whole)],
+            vec![last(CONTENT, whole), page(b"")],
+            vec![Page { digest: vec![1, 2, 3], ..page(&CONTENT[..4]) }],
+        ] {
+            let mut taken = Ok(part(&home).await);
+            for page in pages {
+                taken = taken.unwrap().append(page).await;
+            }
+            assert!(matches!(taken, Err(Trouble::Malformed(_))), "{taken:?}");
+        }
+        let short = part(&home).await.append(page(&CONTENT[..4])).await.unwrap().finish().await;
+        assert!(matches!(short, Err(Trouble::Malformed(_))), "{short:?}");
+        assert!(!home.path().join("x").exists());
+    }
+
+    #[tokio::test]
+    async fn a_file_that_came_to_its_place_meanwhile_stays() {
+        let home = TempDir::new().unwrap();
+        let part = part(&home).await.append(last(CONTENT, blake3::hash(CONTENT))).await.unwrap();
+        fs::write(home.path().join("x"), "mine").unwrap();
+        assert!(matches!(part.finish().await, Err(Trouble::Exists)));
+        assert_eq!(fs::read(home.path().join("x")).unwrap(), b"mine");
+        assert!(matches!(Part::begin(place(&home), announced()).await, Err(Trouble::Exists)));
     }
 }

@@ -33,7 +33,6 @@ pub async fn receive(
         match item {
             Item::Message(page) => part = part.append(page).await?,
             Item::SyncPoint(point) => {
-                eprintln!("POINT {} {} own {}", point.serial(), point.position(), point.state().is_empty());
                 let (synced, mark) = part.sync().await?;
                 point.secure(mark.encode()).await?;
                 secured(&mark);

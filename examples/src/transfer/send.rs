@@ -43,6 +43,8 @@ pub struct Sent {
     pub announced: Announced,
     /// BLAKE3 of it, as the archive computed it.
     pub digest: Hash,
+    /// The archive has confirmed it to an earlier call, and nothing was sent now.
+    pub before: bool,
     /// Where this program began: what lies before was sent by one that ended earlier.
     pub began_at: u64,
     /// How many sync points were secured meanwhile.
@@ -93,7 +95,16 @@ pub async fn send(session: &Session, sending: &Sending) -> Result<Sent, Failure>
     let Progress { resumes, sent_again, .. } = checkpoints.progress();
     let last = checkpoints.watch().and_then(|watch| watch.changes().borrow().confirmed.clone());
     let points = last.map_or(0, |point| point.serial.0.saturating_sub(first_serial));
-    Ok(Sent { announced, digest, began_at, points, resumes, sent_again, took: began.elapsed() })
+    Ok(Sent {
+        announced,
+        digest,
+        before: false,
+        began_at,
+        points,
+        resumes,
+        sent_again,
+        took: began.elapsed(),
+    })
 }
 
 /// What is to be done with a file.
@@ -142,9 +153,11 @@ async fn sent_before(sending: &Sending, name: Name, reply: &RecordedReply) -> Re
     let began_at = announced.size;
     let source = Source::open(&sending.path, name, sending.replace).await?;
     let end = Mark { announced: announced.clone(), offset: began_at, digest };
-    let took = Duration::ZERO;
+    let (points, resumes, sent_again, took) = (0, 0, 0, Duration::ZERO);
     match source.resume(end).await {
-        Ok(_) => Ok(Some(Sent { announced, digest, began_at, points: 0, resumes: 0, sent_again: 0, took })),
+        Ok(_) => {
+            Ok(Some(Sent { announced, digest, before: true, began_at, points, resumes, sent_again, took }))
+        }
         Err(Trouble::Changed) => Ok(None),
         Err(trouble) => Err(trouble),
     }
@@ -192,11 +205,15 @@ impl Sent {
 impl fmt::Display for Sent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { announced, digest, began_at, points, resumes, sent_again, .. } = self;
-        let size = human(announced.size);
-        write!(f, "{}: {size} safe in the archive, BLAKE3 {:.16}…", announced.name, digest.to_hex())?;
-        if *began_at == announced.size && announced.size > 0 {
-            return write!(f, "; it was sent before");
+        let (size, digest) = (human(announced.size), digest.to_hex());
+        if self.before {
+            return write!(
+                f,
+                "{}: was sent before, {size}, BLAKE3 {digest:.16}…; --restart sends it again",
+                announced.name
+            );
         }
+        write!(f, "{}: {size} safe in the archive, BLAKE3 {digest:.16}…", announced.name)?;
         if *began_at > 0 {
             write!(f, "; went on at {}", human(*began_at))?;
         }

@@ -33,7 +33,10 @@ pub struct Serving {
 /// # Errors
 ///
 /// In one sentence.
-pub async fn serve(serving: Serving, listening: impl FnOnce(std::net::SocketAddr)) -> Result<Report, Failure> {
+pub async fn serve(
+    serving: Serving,
+    listening: impl FnOnce(std::net::SocketAddr),
+) -> Result<Report, Failure> {
     let Serving { directory, address, key, until_stdin_closes } = serving;
     let shown = directory.display().to_string();
     let archive = Directory::open(directory).await.map_err(|trouble| Failure::with_file(shown, &trouble))?;

@@ -26,7 +26,7 @@ pub struct Source {
     modified: Option<SystemTime>,
     /// What was read, and the BLAKE3 of it.
     offset: u64,
-    hasher: Hasher,
+    hasher: Box<Hasher>,
     /// The last page was read.
     ended: bool,
 }
@@ -47,7 +47,7 @@ impl Source {
             let file = File::open(&path)?;
             let found = file.metadata()?;
             let announced = Announced { name, size: found.len(), replace };
-            let (modified, hasher) = (found.modified().ok(), Hasher::new());
+            let (modified, hasher) = (found.modified().ok(), Box::default());
             Ok(Self { file, announced, modified, offset: 0, hasher, ended: false })
         })
         .await

@@ -2,11 +2,11 @@
 
 use std::fs;
 
-use super::support::{Done, Home, LEG, Server, Stalling, Way, assert_same, signal};
+use super::support::{Done, Home, LEG, Server, Stalling, Way, assert_same, memory_of, signal};
 
-/// More than two windows, so that before the network stalls some points are secured for certain.
-const BYTES: usize = 20 * LEG + 12_345;
-const STALL: u64 = 10 * LEG as u64;
+/// The network stalls when more than a window has passed, so by then some point was secured.
+const BYTES: usize = 12 * LEG + 12_345;
+const STALL: u64 = 8 * LEG as u64;
 
 /// Starts to send `big`, and ends it by this signal in the middle.
 async fn send_until(home: &Home, server: &Server, name: &str) -> Done {
@@ -93,6 +93,22 @@ async fn a_file_that_has_changed_is_not_patched_together() {
 }
 
 #[tokio::test]
+async fn a_file_that_changes_while_it_is_sent_does_not_arrive() {
+    let home = Home::new();
+    let (file, server) = (home.file("big", 2 * BYTES), Server::start(&home).await);
+    let mut network = Stalling::new(server.address, Way::ToServer, STALL).await;
+    let sending = home.transfer(&["send", "big", "--to", &network.uri]).spawn().unwrap();
+    network.stalled().await;
+    fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(2 * BYTES as u64 - 1).unwrap();
+    network.goes_on();
+    let done = Done::of(sending).await;
+    assert_eq!(done.status.code(), Some(1), "{done:?}");
+    let why = "transfer: big: the file has changed since its first part was sent; --restart begins anew";
+    assert_eq!(done.stderr.lines().last(), Some(why));
+    assert!(!home.in_archive("big").exists());
+}
+
+#[tokio::test]
 async fn a_part_that_was_damaged_is_not_completed() {
     let home = Home::new();
     let (file, server) = (home.file("big", BYTES), Server::start(&home).await);
@@ -148,13 +164,48 @@ async fn a_get_of_a_file_that_was_replaced_is_not_patched_together() {
 }
 
 #[tokio::test]
+async fn a_file_of_many_gib_waits_on_the_disk_and_not_in_memory() {
+    let home = Home::new();
+    let server = Server::start(&home).await;
+    fs::File::create(home.path("big")).unwrap().set_len(64 << 30).unwrap();
+    let mut network = Stalling::new(server.address, Way::ToServer, STALL).await;
+    let mut sending = home.transfer(&["send", "big", "--to", &network.uri]).spawn().unwrap();
+    network.stalled().await;
+    for process in [&sending, &server.process] {
+        let bytes = memory_of(process).unwrap_or_default();
+        assert!(bytes < 100 << 20, "{bytes} bytes");
+    }
+    sending.kill().await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_sends_the_same_file_takes_over() {
+    let home = Home::new();
+    let (file, server) = (home.file("big", BYTES), Server::start(&home).await);
+    let mut network = Stalling::new(server.address, Way::ToServer, STALL).await;
+    let first = home.transfer(&["send", "big", "--to", &network.uri]).spawn().unwrap();
+    network.stalled().await;
+    let said = home.run(&["send", "big", "--to", &server.uri]).await.well();
+    assert!(said.contains("; went on at "), "{said}");
+    network.goes_on();
+    let done = Done::of(first).await;
+    assert_eq!(done.status.code(), Some(1), "{done:?}");
+    let why = "transfer: big: another program has taken over this transfer";
+    assert_eq!(done.stderr.lines().last(), Some(why));
+    assert_same(&file, &home.in_archive("big"));
+}
+
+#[tokio::test]
 async fn a_file_that_was_sent_is_not_sent_again() {
     let home = Home::new();
     let server = Server::start(&home).await;
     home.file("small", 100);
     home.run(&["send", "small", "--to", &server.uri]).await.well();
     let said = home.run(&["send", "small", "--to", &server.uri]).await.well();
-    assert!(said.ends_with("; it was sent before\n"), "{said}");
+    assert!(said.starts_with("small: was sent before, 100 B, BLAKE3 "), "{said}");
+    home.file("small", 99);
+    let refused = home.run(&["send", "small", "--to", &server.uri]).await;
+    refused.badly(1, "small: the archive says: a file of that name is there already; --replace replaces it");
 }
 
 #[tokio::test]

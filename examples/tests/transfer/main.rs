@@ -1,4 +1,5 @@
 //! The program `transfer` as its users have it: processes, signals, files and sentences.
+#![expect(clippy::unwrap_used, reason = "a test says by panicking that something went wrong")]
 
 mod going_on;
 mod refusals;

@@ -3,7 +3,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 
-use super::support::{Done, Home, LEG, Server, assert_same};
+use super::support::{Done, Home, LEG, Server, Stalling, Way, assert_same};
 
 #[tokio::test]
 async fn what_is_no_file_is_not_sent() {
@@ -18,7 +18,8 @@ async fn what_is_no_file_is_not_sent() {
     home.file(".hidden", 1);
     send(".hidden").await.badly(1, ".hidden: not a name for the archive: it begins with a dot");
     home.file("x.part", 1);
-    let sentence = "x.part: not a name for the archive: it ends with .part, as files do that are on their way";
+    let sentence =
+        "x.part: not a name for the archive: it ends with .part, as files do that are on their way";
     send("x.part").await.badly(1, sentence);
 }
 
@@ -32,13 +33,48 @@ async fn no_server_is_waited_for_in_vain_for_ever() {
 }
 
 #[tokio::test]
+async fn a_server_that_goes_away_in_the_middle_is_not_waited_for_for_ever() {
+    let home = Home::new();
+    let server = Server::start(&home).await;
+    home.file("big", 10 * LEG);
+    let mut network = Stalling::new(server.address, Way::ToServer, 5 * LEG as u64).await;
+    let sending = home.transfer(&["send", "big", "--wait", "1", "--to", &network.uri]).spawn().unwrap();
+    network.stalled().await;
+    drop((server, network));
+    let done = Done::of(sending).await;
+    assert_eq!(done.status.code(), Some(1));
+    let why = "transfer: big: the server has gone away; the same command goes on as far as it remembers";
+    assert_eq!(done.stderr.lines().collect::<Vec<_>>(), ["the connection is lost; making another", why]);
+}
+
+#[tokio::test]
+async fn a_server_that_has_forgotten_everything_is_not_believed_to_have_anything() {
+    let home = Home::new();
+    let (file, server) = (home.file("big", 10 * LEG), Server::start(&home).await);
+    let mut network = Stalling::new(server.address, Way::ToServer, 5 * LEG as u64).await;
+    let sending = home.transfer(&["send", "big", "--wait", "20", "--to", &network.uri]).spawn().unwrap();
+    network.stalled().await;
+    let server = server.killed_and_started(&home).await;
+    network.goes_on();
+    let done = Done::of(sending).await;
+    assert_eq!(done.status.code(), Some(1), "{done:?}");
+    let why = "transfer: big: the server has forgotten the session; the same command opens another";
+    assert_eq!(done.stderr.lines().last(), Some(why));
+    let said = home.run(&["send", "big", "--to", &server.uri]).await.well();
+    assert!(!said.contains("went on"), "{said}");
+    assert_same(&file, &home.in_archive("big"));
+}
+
+#[tokio::test]
 async fn what_is_waited_for_is_said() {
     let home = Home::new();
     drop(Server::start(&home).await);
     let done = home.run(&["ls", "--from", "http://127.0.0.1:1", "--wait", "3"]).await;
     let mut lines = done.stderr.lines();
     assert_eq!(lines.next(), Some("waiting for a server at http://127.0.0.1:1, up to 3 s"));
-    assert!(lines.next().is_some_and(|line| line.starts_with("transfer: http://127.0.0.1:1: no server answers")));
+    assert!(
+        lines.next().is_some_and(|line| line.starts_with("transfer: http://127.0.0.1:1: no server answers"))
+    );
 }
 
 #[tokio::test]
@@ -64,7 +100,8 @@ async fn a_key_is_made_for_its_owner_alone_and_used_only_so() {
 
     fs::set_permissions(&key, Permissions::from_mode(0o640)).unwrap();
     let refused = home.run(&["ls", "--from", &server.uri]).await;
-    refused.badly(1, &format!("{shown}: others than its owner may read this key; chmod 600 it, or remove it"));
+    refused
+        .badly(1, &format!("{shown}: others than its owner may read this key; chmod 600 it, or remove it"));
 
     fs::set_permissions(&key, Permissions::from_mode(0o600)).unwrap();
     fs::write(&key, "short").unwrap();
@@ -106,10 +143,12 @@ async fn what_is_not_there_cannot_be_fetched() {
     let get = async |name| home.run(&["get", name, "--from", &server.uri]).await;
     get("nothing").await.badly(1, "nothing: the archive says: no such file");
     get("../key").await.badly(1, "../key: not a name for the archive: it begins with a dot");
-    let sentence = "a/b: not a name for the archive: it has a slash, a backslash or a control character in it";
+    let sentence =
+        "a/b: not a name for the archive: it has a slash, a backslash or a control character in it";
     get("a/b").await.badly(1, sentence);
     fs::write(home.in_archive("half.part"), "half").unwrap();
-    let sentence = "half.part: not a name for the archive: it ends with .part, as files do that are on their way";
+    let sentence =
+        "half.part: not a name for the archive: it ends with .part, as files do that are on their way";
     get("half.part").await.badly(1, sentence);
     assert_eq!(home.run(&["ls", "--from", &server.uri]).await.well(), "");
 }
@@ -117,10 +156,11 @@ async fn what_is_not_there_cannot_be_fetched() {
 #[tokio::test]
 async fn a_full_disk_of_the_archive_is_said_to_be_full() {
     let home = Home::new();
-    let server = Server::start_within(&home, Some(3_000)).await;
+    let server = Server::start_within(&home, 3_000).await;
     home.file("big", 5 * LEG);
     let refused = home.run(&["send", "big", "--to", &server.uri]).await;
-    let sentence = "big: the archive says: no space left on the disk; the same command goes on when there is some";
+    let sentence =
+        "big: the archive says: no space left on the disk; the same command goes on when there is some";
     refused.badly(1, sentence);
     home.file("small", LEG);
     home.run(&["send", "small", "--to", &server.uri]).await.well();

@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, ChildStdin, Command};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
 /// Longest time for what a test waits for.
@@ -83,24 +83,35 @@ impl Home {
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) uri: String,
-    _process: Child,
+    pub(crate) process: Child,
     _stdin: ChildStdin,
 }
 
 impl Server {
     pub(crate) async fn start(home: &Home) -> Self {
-        Self::start_within(home, None).await
+        Self::start_with(home, None, "127.0.0.1:0").await
     }
 
-    pub(crate) async fn start_within(home: &Home, kib: Option<u32>) -> Self {
-        let mut command =
-            home.transfer_within(kib, &["serve", "--until-stdin-closes", "--listen", "127.0.0.1:0", "--dir", "archive"]);
+    /// One whose disk has this much room for a file.
+    pub(crate) async fn start_within(home: &Home, kib: u32) -> Self {
+        Self::start_with(home, Some(kib), "127.0.0.1:0").await
+    }
+
+    /// Kills it, and starts another one at the same address.
+    pub(crate) async fn killed_and_started(mut self, home: &Home) -> Self {
+        self.process.kill().await.unwrap();
+        Self::start_with(home, None, &self.address.to_string()).await
+    }
+
+    async fn start_with(home: &Home, kib: Option<u32>, listen: &str) -> Self {
+        let serve = ["serve", "--until-stdin-closes", "--listen", listen, "--dir", "archive"];
+        let mut command = home.transfer_within(kib, &serve);
         let mut process = command.stdin(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let first = soon("the server's first line", lines.next_line()).await.unwrap().unwrap();
         let address = first.strip_prefix("listening on ").unwrap().parse().unwrap();
         let stdin = process.stdin.take().unwrap();
-        Self { address, uri: format!("http://{address}"), _process: process, _stdin: stdin }
+        Self { address, uri: format!("http://{address}"), process, _stdin: stdin }
     }
 }
 
@@ -141,6 +152,13 @@ pub(crate) async fn signal(process: &Child, name: &str) {
     assert!(Command::new("kill").args(["-s", name, &pid]).status().await.unwrap().success());
 }
 
+/// The most memory that a process had, in bytes, where the system tells.
+pub(crate) fn memory_of(process: &Child) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.id()?)).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib << 10)
+}
+
 /// Which way bytes go.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
@@ -148,20 +166,23 @@ pub(crate) enum Way {
     ToClient,
 }
 
-/// A network that passes so many bytes one way and then no more, both ways, without closing anything.
+/// A network of one connection that passes so many bytes one way and then no more, both ways, without closing anything.
+/// Dropping it closes everything.
 pub(crate) struct Stalling {
     pub(crate) uri: String,
     stalled: watch::Receiver<bool>,
+    goes_on: oneshot::Sender<()>,
 }
 
 impl Stalling {
-    pub(crate) async fn new(server: SocketAddr, way: Way, after_bytes: u64) -> Self {
+    pub(crate) async fn new(address: SocketAddr, way: Way, after_bytes: u64) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let uri = format!("http://{}", listener.local_addr().unwrap());
         let (stall, stalled) = watch::channel(false);
+        let (goes_on, go_on) = oneshot::channel();
         tokio::spawn(async move {
             let (client, _) = listener.accept().await.unwrap();
-            let server = TcpStream::connect(server).await.unwrap();
+            let server = TcpStream::connect(address).await.unwrap();
             // Dropping a half would close it, and these must stay open when nothing passes any more.
             let (mut from_client, mut to_client) = client.into_split();
             let (mut from_server, mut to_server) = server.into_split();
@@ -171,13 +192,24 @@ impl Stalling {
                 () = pass(&mut from_server, &mut to_client, limit(Way::ToClient)) => {}
             }
             stall.send_replace(true);
-            stall.closed().await;
+            let Ok(()) = go_on.await else { return };
+            drop((from_client, to_client, from_server, to_server));
+            loop {
+                let (mut client, _) = listener.accept().await.unwrap();
+                let mut server = TcpStream::connect(address).await.unwrap();
+                tokio::spawn(async move { tokio::io::copy_bidirectional(&mut client, &mut server).await });
+            }
         });
-        Self { uri, stalled }
+        Self { uri, stalled, goes_on }
     }
 
     pub(crate) async fn stalled(&mut self) {
         soon("so many bytes", self.stalled.wait_for(|stalled| *stalled)).await.unwrap();
+    }
+
+    /// Cuts the connection that stalls; new ones pass.
+    pub(crate) fn goes_on(self) {
+        self.goes_on.send(()).unwrap();
     }
 }
 
@@ -185,6 +217,7 @@ async fn pass(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, limit: u64) {
     let (mut buffer, mut passed) = (vec![0; 16 << 10], 0);
     while passed < limit {
         let read = from.read(&mut buffer).await.unwrap();
+        assert!(read > 0, "closed before so many bytes had passed");
         to.write_all(&buffer[..read]).await.unwrap();
         passed += read as u64;
     }
@@ -192,5 +225,10 @@ async fn pass(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, limit: u64) {
 
 #[track_caller]
 pub(crate) fn assert_same(one: &Path, other: &Path) {
-    assert!(fs::read(one).unwrap() == fs::read(other).unwrap(), "{} differs from {}", one.display(), other.display());
+    assert!(
+        fs::read(one).unwrap() == fs::read(other).unwrap(),
+        "{} differs from {}",
+        one.display(),
+        other.display()
+    );
 }

@@ -19,13 +19,14 @@ fn bytes(most: usize) -> impl Strategy<Value = Bytes> {
 }
 
 fn received() -> impl Strategy<Value = Received> {
-    (any::<u32>(), position(), any::<u32>(), any::<u64>(), position()).prop_map(
-        |(generation, position, crc, secured, limit)| Received {
+    (any::<u32>(), position(), any::<u32>(), any::<u64>(), position(), any::<u64>()).prop_map(
+        |(generation, position, crc, secured, limit, next)| Received {
             generation: Generation(generation),
             position,
             crc,
             secured: Serial(secured),
             limit,
+            next: Serial(next),
         },
     )
 }

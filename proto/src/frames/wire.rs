@@ -88,24 +88,26 @@ pub(super) fn position_from_wire(position: Option<pb::Position>) -> Result<Posit
 }
 
 pub(super) fn received_to_wire(received: &Received) -> wire::Received {
-    let Received { generation, position, crc, secured, limit } = *received;
+    let Received { generation, position, crc, secured, limit, next } = *received;
     wire::Received {
         generation: generation.0,
         position: Some(position_to_wire(position)),
         crc32c: crc,
         secured: secured.0,
         limit: Some(position_to_wire(limit)),
+        next: next.0,
     }
 }
 
 pub(super) fn received_from_wire(received: wire::Received) -> Result<Received, Malformed> {
-    let wire::Received { generation, position, crc32c, secured, limit } = received;
+    let wire::Received { generation, position, crc32c, secured, limit, next } = received;
     Ok(Received {
         generation: Generation(generation),
         position: position_from_wire(position)?,
         crc: crc32c,
         secured: Serial(secured),
         limit: position_from_wire(limit)?,
+        next: Serial(next),
     })
 }
 

@@ -294,6 +294,9 @@ pub mod control_frame {
         /// How far the sender may go.
         #[prost(message, optional, tag = "5")]
         pub limit: ::core::option::Option<super::Position>,
+        /// The number that the next sync point must have; 0 from a side that does not say.
+        #[prost(uint64, tag = "6")]
+        pub next: u64,
     }
     /// A sync point of the direction that it travels in.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

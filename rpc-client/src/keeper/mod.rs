@@ -1,8 +1,9 @@
-//! What a session does by itself: it keeps its lease and authority, ties its connections to itself, and settles calls
-//! that were given up.
+//! What a session does by itself: it keeps its lease and authority, ties its connections to itself, settles calls that
+//! were given up, and finds out how far the slots are of a process before this one.
 
 pub(crate) mod attach;
 pub(crate) mod renew;
+mod resolve;
 pub(crate) mod settle;
 mod watch;
 
@@ -29,10 +30,12 @@ impl Keeper {
         let (state, observed) = watch::channel(core);
         let renewing = renew::run(core.clone());
         let settling = settle::run(core.clone());
+        let resolving = resolve::run(core.clone());
         let attaching = attach::run(core.clone());
         let watching = watch::run(core.clone(), state);
         tasks.spawn(stop.clone().run_until_cancelled_owned(renewing));
         tasks.spawn(stop.clone().run_until_cancelled_owned(settling));
+        tasks.spawn(stop.clone().run_until_cancelled_owned(resolving));
         tasks.spawn(stop.clone().run_until_cancelled_owned(attaching));
         tasks.spawn(stop.clone().run_until_cancelled_owned(watching));
         Self { stop, tasks, state: observed }

@@ -124,7 +124,7 @@ async fn with_token(core: &Core, rotate_ticket: bool) -> Result<(), RenewError> 
         }
         answer => answer?,
     };
-    let ticket_rotated = take_ticket(core, &answer)?;
+    let ticket_rotated = take_ticket(core, &answer).await?;
     let authority = answer.authority.and_then(|lasts| Duration::try_from(lasts).ok());
     core.renewal().renewed(core.clock.at(sent), lease_of(&answer, core), authority);
     if let Some(authority) = authority {
@@ -136,8 +136,10 @@ async fn with_token(core: &Core, rotate_ticket: bool) -> Result<(), RenewError> 
 }
 
 /// Uses the new ticket if there is one. Only an answer in hand counts: until then the old one is used, which the
-/// server keeps valid (L-15).
-fn take_ticket(core: &Core, answer: &RenewResponse) -> Result<bool, RenewError> {
+/// server keeps valid (L-15). And only a ticket that outlives this process: the first use of the new one voids the old one,
+/// which is all that the file would have.
+//= I23
+async fn take_ticket(core: &Core, answer: &RenewResponse) -> Result<bool, RenewError> {
     if answer.ticket.is_empty() {
         return Ok(false);
     }
@@ -145,7 +147,14 @@ fn take_ticket(core: &Core, answer: &RenewResponse) -> Result<bool, RenewError> 
         let status = crate::error::refusal(Reason::ProtocolViolated, "the new ticket is not 32 bytes", None);
         return Err(RenewError::Status(Box::new(status)));
     };
-    core.set_ticket(&Ticket(bytes));
+    let ticket = Ticket(bytes);
+    if let Err(error) = core.save_with(&ticket).await {
+        let told = error.told();
+        tracing::warn!(session = %core.number, error = %told, "session is not saved");
+        core.events.say(Event::SaveFailed(told));
+        return Ok(false);
+    }
+    core.set_ticket(&ticket);
     Ok(true)
 }
 

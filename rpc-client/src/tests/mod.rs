@@ -8,6 +8,8 @@ mod fake;
 mod keeping;
 mod opening;
 mod plain;
+mod resuming;
+mod saving;
 mod secrets;
 mod stream_server;
 mod streams;

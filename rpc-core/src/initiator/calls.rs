@@ -10,12 +10,15 @@ use crate::id::{Attempt, CallAttempt, CallId, Sequence, SlotId};
 /// A slot comes free by [`finish`](Calls::finish) and [`hand_back`](Calls::hand_back). A call of which nobody knows
 /// what became of it is [quarantined](Calls::quarantine): its slot stays taken until it is
 /// [settled](Calls::settled).
+///
+/// Where another process made the calls before, the [slots are resolved](Calls::resumed) first.
 #[derive(Debug)]
 pub struct Calls {
     slots: Vec<Slot>,
     /// Exactly the slots whose state is `Free`; the lowest first, so that few slots are used if few are needed and the
     /// server keeps few reply records.
     free: BinaryHeap<Reverse<SlotId>>,
+    unresolved: usize,
     quarantined: usize,
     retired: usize,
 }
@@ -30,6 +33,10 @@ struct Slot {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Free,
+    /// Another process made calls in it, and nobody knows how many.
+    Unresolved,
+    /// The acceptor is being asked how many.
+    Resolving,
     /// The call with sequence `used + 1` is under way.
     Outstanding {
         attempt: Attempt,
@@ -51,6 +58,9 @@ pub enum CallError {
     /// The call is not quarantined.
     #[error("call {0} is not quarantined")]
     NotQuarantined(CallId),
+    /// The slot is not being resolved.
+    #[error("slot {0} is not being resolved")]
+    NotResolving(SlotId),
     /// A call of which an attempt was sent cannot be handed back.
     #[error("call {0} was sent before")]
     WasSent(CallId),
@@ -62,9 +72,52 @@ impl Calls {
         Self {
             slots: (0..slots).map(|_| Slot { used: Sequence::default(), state: State::Free }).collect(),
             free: (0..slots).map(|slot| Reverse(SlotId(slot))).collect(),
+            unresolved: 0,
             quarantined: 0,
             retired: 0,
         }
+    }
+
+    /// A table of `slots` slots in which a process that is gone made calls. Each is [resolved](Self::resolve) before it is
+    /// free for the first time.
+    pub fn resumed(slots: u32) -> Self {
+        let unresolved = || Slot { used: Sequence::default(), state: State::Unresolved };
+        Self {
+            slots: (0..slots).map(|_| unresolved()).collect(),
+            free: BinaryHeap::new(),
+            unresolved: slots as usize,
+            quarantined: 0,
+            retired: 0,
+        }
+    }
+
+    /// Takes the lowest slot of which nobody has asked how far it is; `None` if there is none. Whoever takes it resolves
+    /// it: [`Resolution`](super::resolution::Resolution) knows how.
+    pub fn resolve(&mut self) -> Option<SlotId> {
+        let (id, slot) = (0..).zip(&mut self.slots).find(|(_, slot)| slot.state == State::Unresolved)?;
+        slot.state = State::Resolving;
+        Some(SlotId(id))
+    }
+
+    /// Nothing up to `last` runs in the slot any more, and the next call has the sequence after it. If there is none, the
+    /// slot is retired.
+    ///
+    /// # Errors
+    ///
+    /// The slot is not being resolved.
+    pub fn resolved(&mut self, id: SlotId, last: Sequence) -> Result<(), CallError> {
+        let slot = self.slots.get_mut(id.0 as usize).filter(|slot| slot.state == State::Resolving);
+        let slot = slot.ok_or(CallError::NotResolving(id))?;
+        slot.used = last;
+        self.unresolved -= 1;
+        if last.0 == u64::MAX {
+            slot.state = State::Retired;
+            self.retired += 1;
+        } else {
+            slot.state = State::Free;
+            self.free.push(Reverse(id));
+        }
+        Ok(())
     }
 
     /// Takes the lowest free slot for a new call; `None` if there is none.
@@ -171,7 +224,11 @@ impl Calls {
             State::Quarantined { attempt } => {
                 Some(CallAttempt { call: CallId { slot: SlotId(id), sequence: slot.used.next() }, attempt })
             }
-            State::Free | State::Outstanding { .. } | State::Retired => None,
+            State::Free
+            | State::Unresolved
+            | State::Resolving
+            | State::Outstanding { .. }
+            | State::Retired => None,
         })
     }
 
@@ -182,7 +239,12 @@ impl Calls {
 
     /// Calls under way.
     pub fn outstanding_count(&self) -> usize {
-        self.slots.len() - self.free.len() - self.quarantined - self.retired
+        self.slots.len() - self.free.len() - self.unresolved - self.quarantined - self.retired
+    }
+
+    /// Slots of which it is not known yet how far another process came in them.
+    pub fn unresolved_count(&self) -> usize {
+        self.unresolved
     }
 
     /// Calls given up and not settled yet.
@@ -203,9 +265,14 @@ impl Calls {
     fn outstanding(&mut self, call: CallId) -> Result<Attempt, CallError> {
         match self.slot(call).map(|slot| slot.state) {
             Some(State::Outstanding { attempt }) => Ok(attempt),
-            Some(State::Free | State::Quarantined { .. } | State::Retired) | None => {
-                Err(CallError::NotOutstanding(call))
-            }
+            Some(
+                State::Free
+                | State::Unresolved
+                | State::Resolving
+                | State::Quarantined { .. }
+                | State::Retired,
+            )
+            | None => Err(CallError::NotOutstanding(call)),
         }
     }
 
@@ -215,9 +282,14 @@ impl Calls {
                 self.quarantined -= 1;
                 Ok(())
             }
-            Some(State::Free | State::Outstanding { .. } | State::Retired) | None => {
-                Err(CallError::NotQuarantined(call))
-            }
+            Some(
+                State::Free
+                | State::Unresolved
+                | State::Resolving
+                | State::Outstanding { .. }
+                | State::Retired,
+            )
+            | None => Err(CallError::NotQuarantined(call)),
         }
     }
 
@@ -233,202 +305,4 @@ impl Calls {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn call(slot: u32, sequence: u64) -> CallId {
-        CallId { slot: SlotId(slot), sequence: Sequence(sequence) }
-    }
-
-    //= test C-19
-    #[test]
-    fn the_lowest_free_slot_is_taken_and_a_full_table_says_so() {
-        let mut calls = Calls::new(2);
-        assert_eq!(calls.begin(), Some(call(0, 1)));
-        assert_eq!(calls.begin(), Some(call(1, 1)));
-        assert_eq!(calls.begin(), None);
-        calls.finish(call(1, 1)).unwrap();
-        calls.finish(call(0, 1)).unwrap();
-        assert_eq!(calls.begin(), Some(call(0, 2)));
-        assert_eq!((calls.free(), calls.outstanding_count(), calls.quarantined_count()), (1, 1, 0));
-    }
-
-    //= test C-20
-    #[test]
-    fn attempts_of_one_call_count_up() {
-        let mut calls = Calls::new(1);
-        let first = calls.begin().unwrap();
-        assert_eq!(calls.retry(first), Ok(Attempt(1)));
-        assert_eq!(calls.retry(first), Ok(Attempt(2)));
-        assert_eq!(calls.retry(call(0, 2)), Err(CallError::NotOutstanding(call(0, 2))));
-        assert_eq!(calls.retry(call(7, 1)), Err(CallError::NotOutstanding(call(7, 1))));
-    }
-
-    //= test C-21
-    #[test]
-    fn a_call_that_was_not_admitted_leaves_its_sequence_to_the_next() {
-        let mut calls = Calls::new(1);
-        let first = calls.begin().unwrap();
-        calls.hand_back(first).unwrap();
-        assert_eq!(calls.begin(), Some(first));
-        calls.retry(first).unwrap();
-        assert_eq!(calls.hand_back(first), Err(CallError::WasSent(first)));
-        calls.finish(first).unwrap();
-        assert_eq!(calls.begin(), Some(call(0, 2)));
-    }
-
-    //= test C-38
-    //= test C-39
-    #[test]
-    fn a_quarantined_slot_is_not_given_out_before_it_is_settled() {
-        let mut calls = Calls::new(1);
-        let first = calls.begin().unwrap();
-        calls.quarantine(first).unwrap();
-        assert_eq!(calls.begin(), None);
-        assert_eq!(calls.finish(first), Err(CallError::NotOutstanding(first)));
-        assert_eq!(calls.quarantine_list().map(|q| q.call).collect::<Vec<_>>(), [first]);
-        calls.settled(first, Sequence(1)).unwrap();
-        assert_eq!(calls.settled(first, Sequence(1)), Err(CallError::NotQuarantined(first)));
-        assert_eq!(calls.begin(), Some(call(0, 2)));
-    }
-
-    #[test]
-    fn a_settled_slot_goes_on_after_what_the_acceptor_has_seen() {
-        let mut calls = Calls::new(1);
-        let first = calls.begin().unwrap();
-        calls.quarantine(first).unwrap();
-        calls.settled(first, Sequence(5)).unwrap();
-        assert_eq!(calls.begin(), Some(call(0, 6)));
-    }
-
-    #[test]
-    fn an_acceptor_that_claims_the_last_sequence_costs_the_slot_and_no_panic() {
-        let mut calls = Calls::new(1);
-        let first = calls.begin().unwrap();
-        calls.quarantine(first).unwrap();
-        calls.settled(first, Sequence(u64::MAX)).unwrap();
-        assert_eq!((calls.begin(), calls.retired_count()), (None, 1));
-    }
-
-    #[test]
-    fn a_retired_slot_is_gone() {
-        let mut calls = Calls::new(2);
-        let first = calls.begin().unwrap();
-        calls.quarantine(first).unwrap();
-        calls.retire(first).unwrap();
-        assert_eq!(calls.retire(first), Err(CallError::NotQuarantined(first)));
-        assert_eq!((calls.retired_count(), calls.quarantined_count(), calls.outstanding_count()), (1, 0, 0));
-        assert_eq!(calls.begin(), Some(call(1, 1)));
-        assert_eq!(calls.begin(), None);
-    }
-
-    #[derive(Debug, Clone, Copy)]
-    enum Step {
-        Begin,
-        Retry(prop::sample::Index),
-        Finish(prop::sample::Index),
-        HandBack(prop::sample::Index),
-        Quarantine(prop::sample::Index),
-        Settle(prop::sample::Index),
-    }
-
-    fn step() -> impl Strategy<Value = Step> {
-        let index = any::<prop::sample::Index>;
-        prop_oneof![
-            3 => Just(Step::Begin),
-            1 => index().prop_map(Step::Retry),
-            2 => index().prop_map(Step::Finish),
-            1 => index().prop_map(Step::HandBack),
-            1 => index().prop_map(Step::Quarantine),
-            1 => index().prop_map(Step::Settle),
-        ]
-    }
-
-    /// The obvious model: what is outstanding with its attempt, what is quarantined, which ids are spent.
-    #[derive(Default)]
-    struct Model {
-        outstanding: BTreeMap<CallId, u32>,
-        quarantined: BTreeSet<CallId>,
-        spent: BTreeSet<CallId>,
-    }
-
-    impl Model {
-        fn some_outstanding(&self, index: prop::sample::Index) -> Option<CallId> {
-            let all: Vec<_> = self.outstanding.keys().copied().collect();
-            (!all.is_empty()).then(|| *index.get(&all))
-        }
-
-        fn step(&mut self, calls: &mut Calls, slots: usize, step: Step) {
-            match step {
-                Step::Begin => {
-                    let taken = self.outstanding.len() + self.quarantined.len();
-                    let begun = calls.begin();
-                    assert_eq!(begun.is_some(), taken < slots);
-                    let Some(begun) = begun else { return };
-                    assert!(!self.spent.contains(&begun), "{begun} was used before");
-                    assert!(
-                        self.spent.iter().all(|old| old.slot != begun.slot || old.sequence < begun.sequence)
-                    );
-                    assert_eq!(self.outstanding.insert(begun, 0), None);
-                }
-                Step::Retry(index) => {
-                    let Some(call) = self.some_outstanding(index) else { return };
-                    let attempt = self.outstanding.get_mut(&call).unwrap();
-                    *attempt += 1;
-                    assert_eq!(calls.retry(call), Ok(Attempt(*attempt)));
-                }
-                Step::Finish(index) => {
-                    let Some(call) = self.some_outstanding(index) else { return };
-                    calls.finish(call).unwrap();
-                    self.outstanding.remove(&call);
-                    self.spent.insert(call);
-                }
-                Step::HandBack(index) => {
-                    let Some(call) = self.some_outstanding(index) else { return };
-                    let unsent = self.outstanding[&call] == 0;
-                    assert_eq!(calls.hand_back(call).is_ok(), unsent);
-                    if unsent {
-                        self.outstanding.remove(&call);
-                    }
-                }
-                Step::Quarantine(index) => {
-                    let Some(call) = self.some_outstanding(index) else { return };
-                    calls.quarantine(call).unwrap();
-                    self.outstanding.remove(&call);
-                    self.quarantined.insert(call);
-                }
-                Step::Settle(index) => {
-                    let all: Vec<_> = self.quarantined.iter().copied().collect();
-                    if all.is_empty() {
-                        return;
-                    }
-                    let call = *index.get(&all);
-                    calls.settled(call, call.sequence).unwrap();
-                    self.quarantined.remove(&call);
-                    self.spent.insert(call);
-                }
-            }
-        }
-    }
-
-    proptest! {
-        //= test I5
-        #[test]
-        fn the_table_does_what_the_model_does(slots in 1usize..5, steps in prop::collection::vec(step(), 0..120)) {
-            let mut calls = Calls::new(u32::try_from(slots).unwrap());
-            let mut model = Model::default();
-            for step in steps {
-                model.step(&mut calls, slots, step);
-                prop_assert_eq!(calls.outstanding_count(), model.outstanding.len());
-                prop_assert_eq!(calls.quarantined_count(), model.quarantined.len());
-                let listed: BTreeSet<_> = calls.quarantine_list().map(|q| q.call).collect();
-                prop_assert_eq!(&listed, &model.quarantined);
-                prop_assert_eq!(calls.free() + model.outstanding.len() + model.quarantined.len(), slots);
-            }
-        }
-    }
-}
+mod tests;

@@ -15,6 +15,9 @@ pub enum Keeping {
         /// The handler may run again where the store knows that the call was begun, and not how far it came.
         idempotent: bool,
     },
+    /// In the store, with the points that both sides of the stream have secured: a handler that the server did not bring
+    /// to its end begins again there.
+    Stream,
     /// In the store, the reply together with the effects: what was not committed has not happened, and runs again.
     Transaction,
 }
@@ -33,7 +36,7 @@ impl Keeping {
 
     /// Whether a call that was begun by a server that is gone runs again.
     pub(super) fn runs_again(self) -> bool {
-        matches!(self, Self::Store { idempotent: true } | Self::Transaction)
+        matches!(self, Self::Store { idempotent: true } | Self::Stream | Self::Transaction)
     }
 }
 

@@ -55,6 +55,10 @@ pub enum Effect {
     RunAgain(CallId),
     /// The record of this call was not kept: its handler is not to run, or its reply is not to be answered.
     NotRecorded(CallId, Reason),
+    /// The store knows up to where the stream of this call is secured: tell the other side.
+    StreamRecorded(CallId),
+    /// The store does not know it: the stream fails.
+    StreamNotRecorded(CallId, Reason),
     /// Drop the handler of this call at its next await.
     Stop(CallId),
     /// Tell whoever watches.

@@ -9,6 +9,7 @@ use crate::id::{CallId, SlotId};
 use crate::negotiate::Unit;
 use crate::record::{Change, Reply, SlotRecord};
 use crate::store::WriteError;
+use crate::stream::secured::Resumption;
 use crate::transaction::Transaction;
 
 impl Session {
@@ -86,7 +87,7 @@ impl Session {
                 true
             }
             //= C-51
-            Some(Keeping::Store { .. } | Keeping::Transaction) => {
+            Some(Keeping::Store { .. } | Keeping::Stream | Keeping::Transaction) => {
                 let record = match (transaction, self.slots.record(call.slot)) {
                     (Some(transaction), Some(slot)) => {
                         self.persist(Change::Commit(Box::new(slot), Box::new(transaction)))
@@ -96,6 +97,23 @@ impl Session {
                 self.slots.recording(record, call);
                 false
             }
+        }
+    }
+
+    /// From where the stream of `call` goes on, which a server that is gone had begun.
+    pub fn resumption(&self, call: CallId) -> Option<&Resumption> {
+        self.slots.resumption(call)
+    }
+
+    /// Both sides have secured the stream of `call` up to here. [`Effect::StreamRecorded`] says when the store knows; only
+    /// then may the other side be told.
+    //= S-28
+    pub fn stream_secured(&mut self, call: CallId, at: Resumption) {
+        if self.slots.stream_secured(call, at) {
+            let record = self.persist_slot(call.slot);
+            self.outbox.after(record, Effect::StreamRecorded(call));
+        } else {
+            self.outbox.at_once(Effect::StreamNotRecorded(call, Reason::SessionEnded));
         }
     }
 
@@ -214,8 +232,14 @@ impl Session {
     }
 
     fn fail(&mut self, effect: Effect, reason: Reason) {
-        if let Effect::Answer { request, .. } = effect {
-            self.outbox.at_once(Effect::Answer { request, answer: Answer::Failed(reason) });
+        match effect {
+            Effect::Answer { request, .. } => {
+                self.outbox.at_once(Effect::Answer { request, answer: Answer::Failed(reason) });
+            }
+            Effect::StreamRecorded(call) => {
+                self.outbox.at_once(Effect::StreamNotRecorded(call, reason));
+            }
+            _ => {}
         }
     }
 

@@ -6,13 +6,12 @@
 
 mod slot;
 
-use bytes::Bytes;
-
 use super::admission::{Admission, Admit, AdmitError, Keeping};
 use super::effect::RecordId;
 use crate::id::{Attempt, CallId, Sequence, SlotId};
 use crate::policy::Cancellation;
 use crate::record::{Reply, SlotRecord};
+use crate::stream::secured::Resumption;
 use slot::{Phase, Slot};
 
 /// The slots of one session, acceptor's side. Slots are made when they are first used.
@@ -166,14 +165,8 @@ impl Slots {
         reply_bytes_max: Option<u32>,
     ) -> Option<Keeping> {
         //= I6
-        let bound = reply_bytes_max.unwrap_or(u32::MAX).min(self.reply_bytes_max) as usize;
-        let kept = if reply.bytes() <= bound {
-            Kept::Whole(reply)
-        } else {
-            // The trailer carries the status message, and its size is not ours to choose.
-            let trailer = if reply.trailer.len() <= bound { reply.trailer } else { Bytes::new() };
-            Kept::StatusOnly(Reply { code: reply.code, head: Bytes::new(), message: Bytes::new(), trailer })
-        };
+        let bound = reply_bytes_max.unwrap_or(u32::MAX).min(self.reply_bytes_max);
+        let kept = Kept::within(reply, bound);
         let keeping = self.running_slot(call)?.complete(kept)?;
         if keeping == Keeping::Memory {
             self.running -= 1;
@@ -221,6 +214,16 @@ impl Slots {
         let abandoned = self.running_slot(call).is_some_and(Slot::abandon);
         self.running -= u32::from(abandoned);
         abandoned
+    }
+
+    /// From where the stream of `call` goes on, as far as the store knows.
+    pub(super) fn resumption(&self, call: CallId) -> Option<&Resumption> {
+        self.last_call(call)?.resumption()
+    }
+
+    /// The stream of `call` goes on from here. False if it does not run, or is not kept.
+    pub(super) fn stream_secured(&mut self, call: CallId, at: Resumption) -> bool {
+        self.running_slot(call).is_some_and(|slot| slot.stream_secured(at))
     }
 
     /// Tells what became of a call. With `settle`, the next call of its slot is used up if it has not arrived; true if

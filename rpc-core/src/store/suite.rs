@@ -16,6 +16,9 @@ use crate::principal::Principal;
 use crate::record::{
     CallRecord, Change, End, Reply, SessionRecord, SlotRecord, TicketHashes, Tombstone, Write,
 };
+use crate::stream::digest::Digest;
+use crate::stream::position::{Position, Serial};
+use crate::stream::secured::{Resumption, Secured};
 use crate::transaction::{Transaction, Version, Versioned};
 
 /// Runs all checks, each on a new store.
@@ -102,9 +105,26 @@ pub fn reply(n: u8) -> Reply {
     }
 }
 
+/// Where a stream goes on: one direction with everything that a point can have, one with nothing of it.
+pub fn resumption() -> Resumption {
+    let secured = |digest, state: &'static [u8]| Secured {
+        serial: Serial(7),
+        position: Position { messages: 40, bytes: 1 << 40 },
+        digest,
+        sender_state: Bytes::from_static(state),
+        receiver_state: Bytes::from(state.repeat(3)),
+    };
+    Resumption {
+        requests: Some(secured(Digest { crc: 5, blake3: Some([9; 32]) }, b"state")),
+        responses: Some(secured(Digest { crc: u32::MAX, blake3: None }, b"")),
+    }
+}
+
 /// Every kind of record that a slot can have.
-pub fn call_records() -> [CallRecord; 6] {
+pub fn call_records() -> [CallRecord; 8] {
     [
+        CallRecord::Streaming(Fingerprint(9), Box::default()),
+        CallRecord::Streaming(Fingerprint(9), Box::new(resumption())),
         CallRecord::Begun(Fingerprint(7)),
         CallRecord::Done(Fingerprint(u128::MAX), reply(4)),
         CallRecord::ReplyDropped(Fingerprint(8), reply(1)),
@@ -278,7 +298,7 @@ fn slots_are_kept_with_their_session(store: &impl Store) {
     assert_eq!(missing, Err(WriteError::Missing));
     let kept: Vec<_> = call_records()
         .into_iter()
-        .zip([0, 1, 3, 200, 254, 255])
+        .zip([0, 1, 3, 4, 5, 200, 254, 255])
         .map(|(call, at)| slot(at, 5, call))
         .collect();
     for slot in kept.iter().rev() {

@@ -67,6 +67,13 @@ impl Running {
         }
     }
 
+    /// The chain of BLAKE3 begins here. CRC32C goes on.
+    pub(super) fn restart_chain(&mut self) {
+        if let Some(chain) = &mut self.chain {
+            chain.reset();
+        }
+    }
+
     /// CRC32C of everything so far.
     pub(super) fn crc(&self) -> u32 {
         self.crc

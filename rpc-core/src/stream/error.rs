@@ -21,6 +21,9 @@ pub enum StreamError {
     /// The stream broke off and nobody will resume it.
     #[error("the stream broke off after {0}")]
     Incomplete(Position),
+    /// What was secured could not be stored, so that nothing more can be confirmed.
+    #[error("what was secured could not be stored")]
+    Unstored,
     /// The own application sent what cannot be sent.
     #[error("cannot be sent: {0}")]
     Unsendable(#[from] Unsendable),
@@ -34,6 +37,7 @@ impl StreamError {
             Self::Diverged(_) => Reason::StreamDiverged,
             Self::Cancelled => Reason::CallCancelled,
             Self::Incomplete(_) => Reason::StreamIncomplete,
+            Self::Unstored => Reason::StoreUnavailable,
         }
     }
 }

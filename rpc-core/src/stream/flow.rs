@@ -2,6 +2,7 @@
 
 mod attempt;
 mod step;
+mod storing;
 
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use crate::time::Timestamp;
 use attempt::Current;
 
 pub use step::{Progress, Side, Step, Take};
+pub use storing::StorageMark;
 
 /// The sender of one direction and the receiver of the other. Both kinds of sides and all four kinds of methods use it:
 /// a direction that does not stream is one of a single message.
@@ -53,6 +55,11 @@ pub struct Flow {
     receiver: Receiver,
     /// It went on from a resumption: no attempt begins where nothing is known.
     is_resumed: bool,
+    /// It lost what it had received since a stored point, and its peer may not know.
+    is_restored: bool,
+    durable: bool,
+    /// The last point of the sent direction that is stored.
+    stored: Serial,
     current: Option<Current>,
     last: Option<Attempt>,
     resumes: u32,
@@ -78,6 +85,18 @@ impl Flow {
         Self::begun(side, config, Some(resumption))
     }
 
+    /// One side of a call that goes on after a crash from what was [stored](Self::stored) last, while the peer's flow lives
+    /// on, with all that it has. The application gives again what follows the secured point of its direction: what the
+    /// peer has of that is compared and not sent.
+    //= S-28, S-20
+    pub fn restored(side: Side, config: &Config, resumption: &Resumption) -> Self {
+        let mut flow = Self::begun(side, config, Some(resumption));
+        flow.sender = flow.sender.restored();
+        flow.receiver = flow.receiver.restored();
+        flow.is_restored = true;
+        flow
+    }
+
     fn begun(side: Side, config: &Config, resumption: Option<&Resumption>) -> Self {
         let requests = resumption.and_then(|from| from.requests.as_ref());
         let responses = resumption.and_then(|from| from.responses.as_ref());
@@ -91,6 +110,9 @@ impl Flow {
             sender: Sender::from_point(config, sent),
             receiver: Receiver::from_point(config, received),
             is_resumed: resumption.is_some(),
+            is_restored: false,
+            durable: config.durable,
+            stored: sent.map_or(Serial::NONE, |point| point.serial),
             current: None,
             last: None,
             resumes: 0,
@@ -188,7 +210,8 @@ impl Flow {
         self.receiver.secure_explicitly();
     }
 
-    /// The application has everything before the point; `state` travels to the sender with the confirmation.
+    /// The application has everything before the point; `state` travels to the sender with the confirmation, where the
+    /// stream is durable when it is [stored](Self::stored).
     ///
     /// # Errors
     ///
@@ -330,14 +353,11 @@ impl Flow {
         }
     }
 
-    /// From where the call can go on when nothing else is left of it, with the states of both applications.
+    /// From where the call can go on when nothing else is left of it, with the states of both applications. Where the
+    /// stream is durable, what is not stored is not in it: this may be told to others.
     //= S-10
     pub fn resumption(&self) -> Resumption {
-        let (sent, received) = (self.sender.resumption(), self.receiver.resumption());
-        match self.side {
-            Side::Client => Resumption { requests: sent, responses: received },
-            Side::Server => Resumption { requests: received, responses: sent },
-        }
+        self.directions(self.sender.resumption(), self.receiver.resumption())
     }
 
     /// The side that sends.

@@ -50,6 +50,9 @@ use crate::stream::position::Position;
 /// smaller: a constant of the protocol, so that neither side has to know the other's window.
 const CREDIT_AT_FIRST: Position = Position { messages: 1_024, bytes: 64 << 10 };
 
+/// Most bytes that are sent in a resumed attempt before the peer has said what it has.
+const TENTATIVE_BYTES_MAX: u64 = 64 << 10;
+
 /// How one call streams. Both sides have negotiated the digest; the rest is each side's own. Windows below 64 KiB or
 /// 1,024 messages have to be the same at both sides.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +71,9 @@ pub struct Config {
     pub checkpoint: Option<Checkpoint>,
     /// Who declares what arrives secured. Default: the session.
     pub secure: Secure,
+    /// Whether what is secured here counts only when it is [stored](flow::Flow::stored): nothing is confirmed before.
+    /// Default: no. Servers only; a client's promises end with its process.
+    pub durable: bool,
     /// Which digests the points carry. Default: CRC32C.
     pub digest: DigestKind,
     /// When what arrives is handed to the application. Default: at once.
@@ -86,6 +92,7 @@ impl Default for Config {
             message_bytes_max: 4 << 20,
             checkpoint: None,
             secure: Secure::Automatic,
+            durable: false,
             digest: DigestKind::Crc32c,
             verify: Verify::AtOnce,
             keepalive: Duration::from_secs(20),

@@ -128,6 +128,13 @@ impl Points {
         self.waiting.get(usize::try_from(index).ok()?)
     }
 
+    /// The next point has that number, and none before it is unconfirmed: a resynchronization, *set*.
+    //= D-11
+    pub(super) fn set(&mut self, next: Serial) {
+        debug_assert!(self.waiting.is_empty(), "a restored sender places none before it knows their numbers");
+        self.serials = Serials { next, unconfirmed: next, ..self.serials };
+    }
+
     /// The serial of the first waiting point at or after `position`; V(M) if there is none.
     pub(super) fn first_from(&self, position: Position) -> Serial {
         let index = self.waiting.partition_point(|point| point.position < position);

@@ -3,6 +3,7 @@
 mod arrival;
 mod frameless;
 mod securing;
+mod storing;
 
 use std::collections::VecDeque;
 
@@ -55,11 +56,16 @@ pub struct Receiver {
     ended: Option<Position>,
     /// The credit that was given, and what was said to have arrived.
     granted: Position,
+    /// Beyond the credit: what a sender may send that does not know yet that this side was restored.
+    tentative: Position,
     told: Position,
     credit_due: bool,
     /// Nobody will ask for more: what comes is dropped.
     unwanted: bool,
     arrival: Option<Arrival>,
+    generation: Generation,
+    /// In which END came.
+    ended_in: Generation,
 }
 
 #[derive(Debug)]
@@ -89,14 +95,17 @@ impl Receiver {
             delivered: start,
             taken: start,
             queue: VecDeque::new(),
-            securing: Securing::new(config.secure, secured),
+            securing: Securing::new(config, secured),
             next_serial: secured.map_or(Serial::FIRST, |point| point.serial.next()),
             ended: None,
             granted: start.plus(credit.messages, credit.bytes),
+            tentative: Position::ORIGIN,
             told: start,
             credit_due: false,
             unwanted: false,
             arrival: None,
+            generation: Generation::default(),
+            ended_in: Generation::default(),
         }
     }
 
@@ -139,11 +148,12 @@ impl Receiver {
     /// The same, without a promise of credit.
     pub fn peek(&self) -> Received {
         Received {
-            generation: Generation::default(),
+            generation: self.generation,
             position: self.received,
             crc: self.digest.crc(),
             secured: self.securing.secured_serial(),
             limit: self.granted,
+            next: self.next_serial,
         }
     }
 
@@ -152,14 +162,21 @@ impl Receiver {
     /// # Errors
     ///
     /// The place leaves a gap, or what was sent before it is not what arrived.
-    //= S-17, S-19, S-20
+    //= S-17, S-19, S-20, D-11, I14
     pub fn at(&mut self, at: At) -> Result<(), StreamError> {
-        if at.generation != Generation::default() {
-            let (stated, expected) = (at.generation, Generation::default());
+        let Some(arrival) = &mut self.arrival else { return Ok(()) };
+        let (stated, expected) = (at.generation, self.generation);
+        // A sender is restored between two attempts.
+        if stated < expected || stated > expected && !arrival.is_unplaced() {
             return Err(Violation::Generation { stated, expected }.into());
         }
-        let Some(arrival) = &mut self.arrival else { return Ok(()) };
-        arrival.at(at, self.received, self.digest.crc())
+        arrival.at(at, self.received, self.digest.crc())?;
+        if stated > expected && arrival.position()?.is_some() {
+            // The sender was restored. What this side has stays as it is; points go on from here.
+            self.generation = stated;
+            self.digest.restart_chain();
+        }
+        Ok(())
     }
 
     /// Messages arrived.
@@ -174,12 +191,14 @@ impl Receiver {
         let Part::New(run) = arrival.run(run, self.received, self.digest.crc())? else { return Ok(()) };
         let end = self.received.plus(run.messages(), run.bytes());
         if let Some(end) = self.ended {
-            return Err(Violation::AfterEnd { end }.into());
+            // A sender that was restored gave an end before that it does not give now.
+            let is_new = self.ended_in < self.generation;
+            return Err(if is_new { StreamError::Diverged(end) } else { Violation::AfterEnd { end }.into() });
         }
         // A message longer than the credit is in order when everything before it is secured. The sender, which learns
         // that later than it is so here, begins it only then.
         let alone = run.messages() == 1 && self.securing.secured() == self.received;
-        if !end.within(self.granted) && !alone && arrival.keeps_to_credit() {
+        if !end.within(self.granted.furthest(self.tentative)) && !alone && arrival.keeps_to_credit() {
             return Err(Violation::OverCredit { end, limit: self.granted }.into());
         }
         run.parts().iter().for_each(|part| self.digest.update(part));
@@ -208,7 +227,8 @@ impl Receiver {
         if point.serial > self.next_serial || is != self.received {
             return Err(Violation::Serial { serial: point.serial, expected: self.next_serial }.into());
         }
-        if let Some(end) = self.ended {
+        // A sender that was restored does not know the point that lies at the end.
+        if let Some(end) = self.ended.filter(|_| self.ended_in == self.generation) {
             return Err(Violation::AfterEnd { end }.into());
         }
         if !self.securing.has_room(point.state.len()) {
@@ -234,7 +254,7 @@ impl Receiver {
         if stated != is || stated != self.received || self.ended.is_some_and(|end| end != stated) {
             return Err(Violation::Misplaced { stated, is }.into());
         }
-        self.ended = Some(stated);
+        (self.ended, self.ended_in) = (Some(stated), self.generation);
         Ok(())
     }
 
@@ -330,22 +350,6 @@ impl Receiver {
     /// End of what the application was given.
     pub fn delivered(&self) -> Position {
         self.delivered
-    }
-
-    /// End of what is secured, and of which the sender will be told so.
-    pub fn secured(&self) -> Position {
-        self.securing.secured()
-    }
-
-    /// The last point that was secured, with the state that the sending application left there.
-    pub fn secured_point(&self) -> Option<&SyncPoint> {
-        self.securing.secured_point()
-    }
-
-    /// From where this direction can go on when nothing else is left of it: the last secured point, with both states.
-    //= S-10
-    pub fn resumption(&self) -> Option<Secured> {
-        self.securing.resumption()
     }
 
     /// Bytes that wait for the application or are in its hands.

@@ -4,6 +4,7 @@ mod asked;
 mod line;
 mod out;
 mod placing;
+mod rejoining;
 
 use bytes::Bytes;
 
@@ -21,6 +22,7 @@ use crate::time::Timestamp;
 use asked::Asked;
 use line::{Line, Tentative};
 pub use out::Out;
+use rejoining::{Place, Rejoining};
 
 /// Keeps what the application sends until it is secured, and sends it again where it must.
 ///
@@ -48,6 +50,10 @@ pub struct Sender {
     confirmed: Option<(SyncPoint, SyncAck)>,
     tentative: Tentative,
     line: Option<Line>,
+    generation: Generation,
+    rejoining: Option<Rejoining>,
+    /// What the peer had when this sender, which was restored, came to it.
+    rejoined: Option<Place>,
 }
 
 impl Sender {
@@ -79,6 +85,9 @@ impl Sender {
             confirmed: secured.map(|point| (point.point(), ack(point))),
             tentative: Tentative::new(),
             line: None,
+            generation: Generation::default(),
+            rejoining: None,
+            rejoined: None,
         }
     }
 
@@ -98,40 +107,40 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// They cannot be sent; the stream is over.
+    /// They cannot be sent, or are not what the peer of a restored sender has; the stream is over.
     //= S-1
-    pub fn push(&mut self, bytes: Bytes) -> Result<(), Unsendable> {
+    pub fn push(&mut self, bytes: Bytes) -> Result<(), StreamError> {
         if self.ended {
-            return Err(Unsendable::AfterEnd);
+            return Err(Unsendable::AfterEnd.into());
         }
         self.splitter.push(bytes);
-        let mut piece = self.splitter.next()?;
+        let mut piece = self.splitter.next().map_err(Unsendable::from)?;
         while let Some(current) = piece {
-            piece = self.splitter.next()?;
+            piece = self.splitter.next().map_err(Unsendable::from)?;
             match current {
                 Piece::Messages(run) => {
                     let messages = run.messages();
                     self.replay.push(run.into_bytes(), messages, piece.is_none());
                 }
                 //= W-17
-                Piece::Control(_) => return Err(Unsendable::LooksLikeControl),
+                Piece::Control(_) => return Err(Unsendable::LooksLikeControl.into()),
             }
         }
-        Ok(())
+        self.catch_up()
     }
 
     /// The application has given everything. Points that it asked for after more messages than that are forgotten.
     ///
     /// # Errors
     ///
-    /// It ended within a message; the stream is over.
-    pub fn end(&mut self) -> Result<(), Unsendable> {
+    /// It ended within a message, or the peer of a restored sender has more; the stream is over.
+    pub fn end(&mut self) -> Result<(), StreamError> {
         if !self.splitter.is_whole() {
-            return Err(Unsendable::HalfMessage);
+            return Err(Unsendable::HalfMessage.into());
         }
         self.ended = true;
         self.asked.end_at(self.replay.end().messages);
-        Ok(())
+        self.catch_up()
     }
 
     /// Begins an attempt. `peer` is what the peer has, where that is known for certain; otherwise the sender starts
@@ -142,6 +151,9 @@ impl Sender {
     /// The peer claims to have what it cannot have, or something else than what was sent.
     pub fn attempt(&mut self, resumed: bool, peer: Option<&Received>) -> Result<(), StreamError> {
         self.detached();
+        if !resumed && self.rejoining.take().is_some_and(|from| matches!(from, Rejoining::Until(_))) {
+            return Err(StreamError::Incomplete(self.peer_received));
+        }
         let crc = self.digest.crc();
         let start = [self.peer_received.max(self.replay.base()), self.replay.base()]
             .into_iter()
@@ -166,17 +178,16 @@ impl Sender {
     /// As with [`attempt`](Self::attempt).
     pub fn peer_has(&mut self, peer: &Received) -> Result<(), StreamError> {
         self.check(peer)?;
-        self.confirm(peer.secured)?;
-        self.peer_received = peer.position;
-        self.limit = peer.limit;
-        let Some(line) = &mut self.line else { return Ok(()) };
-        if line.is_tentative() {
-            self.tentative.answered();
+        if let Some(rejoining) = self.rejoining {
+            return self.rejoin(rejoining, peer);
         }
-        if !line.peer_has(peer.position, self.replay.cursor()) {
+        self.confirm(peer.secured)?;
+        if !self.answered(peer) {
             return Ok(());
         }
-        line.jumped(peer.position, self.points.first_from(peer.position));
+        if let Some(line) = &mut self.line {
+            line.jumped(peer.position, self.points.first_from(peer.position));
+        }
         //= S-20
         match self.replay.seek(peer.position, self.digest.crc()) {
             Ok(crc) if crc == peer.crc => Ok(()),
@@ -192,10 +203,10 @@ impl Sender {
     /// Another generation, a point that does not exist, or a place that was not sent or is no longer kept.
     //= S-12
     pub fn check(&self, peer: &Received) -> Result<(), Violation> {
-        let (stated, expected) = (peer.generation, Generation::default());
-        if stated != expected {
-            return Err(Violation::Generation { stated, expected });
+        if let Some(rejoining) = self.rejoining {
+            return self.check_rejoining(rejoining, peer);
         }
+        self.check_generation(peer)?;
         let next = self.points.serials().next;
         if peer.secured >= next {
             return Err(Violation::ConfirmedUnplaced { serial: peer.secured, next });
@@ -212,7 +223,8 @@ impl Sender {
     /// It claims to have what was never sent.
     //= S-2
     pub fn credit(&mut self, credit: Credit) -> Result<(), Violation> {
-        if !credit.received.within(self.replay.sent()) {
+        let sent = self.rejoins_at().unwrap_or(self.replay.sent());
+        if !credit.received.within(sent) {
             return Err(self.impossible(credit.received));
         }
         self.limit = self.limit.furthest(credit.limit);
@@ -241,12 +253,19 @@ impl Sender {
 
     /// What is to be written next in this attempt; `None` if there is nothing, or it has to wait.
     pub fn step(&mut self, now: Timestamp) -> Option<Out> {
+        if self.rejoining.is_some() {
+            return None;
+        }
+        // What a restored sender did not send waits for a point, too.
+        if self.cadence.last() < self.replay.sent() {
+            self.cadence.messages(now);
+        }
         loop {
             let line = self.line.as_mut()?;
             //= S-17
             if std::mem::take(&mut line.at_due) {
                 let (position, crc) = (self.replay.cursor(), self.replay.crc(self.digest.crc()));
-                return Some(Out::Frame(Frame::At(At { generation: Generation::default(), position, crc })));
+                return Some(Out::Frame(Frame::At(At { generation: self.generation, position, crc })));
             }
             if let Some(point) = self.points.waiting(line.next_point)
                 && point.position == self.replay.cursor()
@@ -317,6 +336,11 @@ impl Sender {
         self.replay.cost()
     }
 
+    /// How often the direction was set anew.
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
     /// Everything including END was written in this attempt.
     pub fn is_finished(&self) -> bool {
         self.line.as_ref().is_some_and(|line| line.end_sent)
@@ -324,7 +348,19 @@ impl Sender {
 
     /// Everything was given, sent and secured: the peer needs nothing more of this direction.
     pub fn is_secured(&self) -> bool {
-        self.ended && self.points.secured() == self.replay.end() && self.asked.is_empty()
+        let all = self.points.secured() == self.replay.end() && self.asked.is_empty();
+        self.ended && all && self.rejoining.is_none()
+    }
+
+    /// The peer's RECEIVED came. Whether this sender has to jump there.
+    fn answered(&mut self, peer: &Received) -> bool {
+        self.peer_received = peer.position;
+        self.limit = peer.limit;
+        let Some(line) = &mut self.line else { return false };
+        if line.is_tentative() {
+            self.tentative.answered();
+        }
+        line.peer_has(peer.position, self.replay.cursor())
     }
 
     fn impossible(&self, claimed: Position) -> Violation {
@@ -372,7 +408,7 @@ impl Sender {
         let tentative = line.tentative_bytes.unwrap_or(u64::MAX);
         let room = Position { messages: credit.messages, bytes: credit.bytes.min(window).min(tentative) };
         // A message longer than that travels when nothing else is under way.
-        let alone = cursor == base && !line.is_tentative();
+        let alone = cursor == base && base == self.points.secured() && !line.is_tentative();
         let taken = self.replay.take(room, stop, alone, self.digest.crc())?;
         line.wrote(taken.bytes.len() as u64, self.replay.cursor());
         if first_time {

@@ -364,6 +364,8 @@ impl Live {
             Effect::Dispatch(call) | Effect::Recorded(call) => core.tell_recording(call, Recorded::Yes),
             Effect::RunAgain(call) => core.tell_recording(call, Recorded::Again),
             Effect::NotRecorded(call, reason) => core.tell_recording(call, Recorded::No(reason)),
+            // No stream is kept in the store yet.
+            Effect::StreamRecorded(_) | Effect::StreamNotRecorded(..) => {}
             Effect::Stop(call) => {
                 // It may come before the handler has asked for its token, and is kept for it then.
                 core.stop_of(call).cancel();

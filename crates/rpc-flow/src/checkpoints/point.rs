@@ -62,12 +62,13 @@ impl Point {
     /// Declares that the application has everything before the point safe. `state`, at most 64 KiB, travels to the
     /// sender with the confirmation, and is handed back when the stream is resumed from here.
     ///
-    /// Returns when the declaration counts: whoever resumes the stream after that goes on from here or later.
+    /// Returns when the declaration counts: whoever resumes the stream after that goes on from here or later. In a durable
+    /// stream that is when it is stored.
     ///
     /// # Errors
     ///
-    /// INTERNAL if the state is too long, otherwise the error with which the stream is over: then nobody can rely on the
-    /// point. Nothing has changed.
+    /// INTERNAL if the state is too long; UNAVAILABLE with the reason STORE_UNAVAILABLE if it could not be stored; otherwise
+    /// the error with which the stream is over. Then nobody can rely on the point.
     ///
     /// # Cancel safety
     ///
@@ -81,7 +82,8 @@ impl Point {
             let done = shared.flow.secure(self.point.serial, state);
             shared.rouse_outgoing();
             done.map_err(|error| status::misused(&error))
-        })
+        })?;
+        self.shared.until_secured(self.point.serial).await
     }
 }
 

@@ -8,6 +8,7 @@ mod frameless;
 mod handles;
 mod link;
 mod load;
+mod lost;
 mod pair;
 mod typed;
 

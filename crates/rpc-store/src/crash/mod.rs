@@ -44,7 +44,7 @@ fn a_sample_of_all_crash_points() {
 }
 
 #[test]
-#[ignore = "takes minutes: cargo test --release -p rpc-store crash::every -- --ignored --nocapture"]
+#[ignore = "takes minutes: cargo test --release -p rpc-store --lib crash::every -- --ignored --nocapture"]
 fn every_crash_point() {
     let tally = run(1);
     assert!(tally.points >= 20_000, "{tally:?}");

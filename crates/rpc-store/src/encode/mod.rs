@@ -8,6 +8,7 @@ mod cursor;
 mod keys;
 mod session;
 mod slot;
+mod stream;
 mod state;
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ use rpc_core::id::{Fingerprint, Sequence, SessionId, SlotId};
 use rpc_core::record::{CallRecord, Reply, SlotRecord};
 
 use super::cursor::{FieldReader, FieldWriter};
+use super::stream::{read_resumption, write_resumption};
 use super::{DecodeError, EncodeError, Kind, open, seal, slot_key};
 
 const BEGUN: u8 = 1;
@@ -12,6 +13,7 @@ const DONE: u8 = 2;
 const REPLY_DROPPED: u8 = 3;
 const UNKNOWN: u8 = 4;
 const SETTLED: u8 = 5;
+const STREAMING: u8 = 6;
 
 pub(crate) fn encode_slot(session: SessionId, record: &SlotRecord) -> Result<Vec<u8>, EncodeError> {
     let SlotRecord { slot, sequence, call } = record;
@@ -21,6 +23,11 @@ pub(crate) fn encode_slot(session: SessionId, record: &SlotRecord) -> Result<Vec
         CallRecord::Begun(fingerprint) => {
             fields.u8(BEGUN);
             write_fingerprint(&mut fields, *fingerprint);
+        }
+        CallRecord::Streaming(fingerprint, resumption) => {
+            fields.u8(STREAMING);
+            write_fingerprint(&mut fields, *fingerprint);
+            write_resumption(&mut fields, resumption)?;
         }
         CallRecord::Unknown(fingerprint) => {
             fields.u8(UNKNOWN);
@@ -58,6 +65,7 @@ pub(crate) fn decode_slot(session: SessionId, slot: SlotId, value: &[u8]) -> Res
 fn read_call(fields: &mut FieldReader<'_>) -> Result<CallRecord, DecodeError> {
     match fields.u8("call")? {
         BEGUN => Ok(CallRecord::Begun(read_fingerprint(fields)?)),
+        STREAMING => Ok(CallRecord::Streaming(read_fingerprint(fields)?, Box::new(read_resumption(fields)?))),
         DONE => Ok(CallRecord::Done(read_fingerprint(fields)?, read_reply(fields)?)),
         REPLY_DROPPED => Ok(CallRecord::ReplyDropped(read_fingerprint(fields)?, read_reply(fields)?)),
         UNKNOWN => Ok(CallRecord::Unknown(match fields.presence("fingerprint")? {

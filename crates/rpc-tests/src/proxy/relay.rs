@@ -151,7 +151,9 @@ impl Pump {
         };
         match self.fault {
             _ if self.is_silenced() => (0, ControlFlow::Continue(())),
-            Fault::Cut { direction, after_bytes, end } if direction == self.direction => cut(after_bytes, end),
+            Fault::Cut { direction, after_bytes, end } if direction == self.direction => {
+                cut(after_bytes, end)
+            }
             Fault::CutEither { after_bytes, end } => cut(after_bytes, end),
             Fault::Stall { direction, after_bytes } if direction == self.direction => {
                 (left(after_bytes, self.passed), ControlFlow::Continue(()))

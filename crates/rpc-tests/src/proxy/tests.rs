@@ -62,6 +62,51 @@ async fn a_connection_is_cut_at_the_byte_that_was_said() {
 }
 
 #[tokio::test]
+async fn a_connection_is_cut_when_either_direction_has_passed_enough() {
+    let (proxy, _server) = echo(0).await;
+    proxy.plan(Fault::CutEither { after_bytes: 7, end: End::Fin });
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
+        assert_eq!(exchange(&mut stream, b"12345").await.unwrap(), b"12345");
+        stream.write_all(b"678").await.unwrap();
+        let _ = rest(&mut stream).await;
+        assert_eq!(proxy.passed(Direction::ToServer), 7);
+        assert!(proxy.passed(Direction::ToClient) <= 7);
+    }
+}
+
+#[tokio::test]
+async fn a_plan_for_the_next_connection_is_not_for_later_ones() {
+    let (proxy, _server) = echo(0).await;
+    proxy.plan_next(Fault::Cut { direction: Direction::ToServer, after_bytes: 0, end: End::Rst });
+    let mut next = TcpStream::connect(proxy.address()).await.unwrap();
+    assert!(exchange(&mut next, b"1").await.is_err());
+    let mut later = TcpStream::connect(proxy.address()).await.unwrap();
+    assert_eq!(exchange(&mut later, b"2").await.unwrap(), b"2");
+}
+
+#[tokio::test]
+async fn a_delay_counts_for_each_way_and_does_not_add_up() {
+    let (proxy, _server) = echo(0).await;
+    let one_way = Duration::from_millis(40);
+    proxy.plan(Fault::Delay { one_way });
+    let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
+    let start = tokio::time::Instant::now();
+    // Pieces of their own, all under way at the same time.
+    for piece in 0..50_u8 {
+        stream.write_all(&[piece]).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    let mut back = [0; 50];
+    soon("the echo", stream.read_exact(&mut back)).await.unwrap();
+    assert!(back.iter().copied().eq(0..50));
+    let took = start.elapsed();
+    assert!(took >= 2 * one_way && took < 50 * one_way, "{took:?}");
+    proxy.cut(End::Fin);
+    assert!(rest(&mut stream).await.0.is_empty());
+}
+
+#[tokio::test]
 async fn both_ways_to_cut_are_told_apart() {
     let (proxy, _server) = echo(0).await;
     for (end, expected) in [(End::Fin, None), (End::Rst, Some(io::ErrorKind::ConnectionReset))] {

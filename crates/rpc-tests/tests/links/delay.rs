@@ -39,7 +39,8 @@ async fn until(seen: &mut watch::Receiver<u64>, chunks: u64) {
 struct Upload {
     chunks: mpsc::Sender<Chunk>,
     given: u64,
-    call: tokio::task::JoinHandle<Result<tonic::Response<rpc_tests::pb::streams::v1::Summary>, tonic::Status>>,
+    call:
+        tokio::task::JoinHandle<Result<tonic::Response<rpc_tests::pb::streams::v1::Summary>, tonic::Status>>,
 }
 
 impl Upload {

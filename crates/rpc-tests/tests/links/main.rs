@@ -1,5 +1,6 @@
 //! Streams on links that are slow, one-way, short-lived, or cut at one byte after the other.
 #![expect(clippy::unwrap_used, reason = "a test says by panicking that something went wrong")]
+#![expect(clippy::print_stdout, reason = "measurements are printed")]
 
 mod delay;
 mod innocent;

@@ -34,7 +34,8 @@ async fn minute<F: Future>(what: &str, future: F) -> F::Output {
 async fn an_upload_progresses_on_links_that_carry_twenty_kilobytes() {
     for (count, payload_bytes) in TRANSFERS {
         let scene = scene(End::Rst).await;
-        let response = minute("the upload", scene.client().upload(chunks(count, payload_bytes))).await.unwrap();
+        let response =
+            minute("the upload", scene.client().upload(chunks(count, payload_bytes))).await.unwrap();
         let resumes = response.extensions().get::<StreamWatch>().unwrap().resumes();
         assert!(resumes >= RESUMES_MIN, "{resumes} resumes: nothing was proved");
         assert_eq!(response.into_inner(), tally(count, payload_bytes).summary());

@@ -2,15 +2,16 @@
 //!
 //! Each test needs the proxy's binary and says so where there is none; with `SESSION_TEST_PROXIES=1` it fails then.
 #![expect(clippy::unwrap_used, reason = "a test says by panicking that something went wrong")]
+#![expect(clippy::print_stdout, reason = "what is skipped is said")]
 
 mod haproxy;
 mod nginx;
 mod running;
 mod work;
 
+use rpc_tests::pb::streams::v1::test_streams_server::TestStreamsServer;
 use rpc_tests::server::{TestServer, net};
 use rpc_tests::streams::Streams;
-use rpc_tests::pb::streams::v1::test_streams_server::TestStreamsServer;
 
 /// A server that takes all its connections from one address.
 async fn server() -> TestServer {

@@ -21,10 +21,14 @@ events {{ worker_connections 4096; }}
 http {{
     access_log off;
 {temporary}
+    upstream backend {{
+        server {upstream};
+        keepalive 64;
+    }}
     server {{
         listen {listen} http2;
 {settings}
-        location / {{ grpc_pass grpc://{upstream}; }}
+        location / {{ grpc_pass grpc://backend; }}
     }}
 }}
 "
@@ -33,7 +37,8 @@ http {{
 
 async fn start(upstream: SocketAddr, settings: &str) -> Option<Running> {
     let binary = binary("nginx")?;
-    let configure = |listen: SocketAddr, directory: &Path| configuration(listen, upstream, directory, settings);
+    let configure =
+        |listen: SocketAddr, directory: &Path| configuration(listen, upstream, directory, settings);
     Some(Running::start(&binary, &["-c"], configure).await)
 }
 
@@ -59,6 +64,7 @@ async fn a_stream_outlives_the_patience_of_nginx_with_its_silence() {
     let server = server().await;
     let impatient = "
         client_max_body_size 0;
+        client_body_timeout 1s;
         grpc_read_timeout 1s;
         grpc_send_timeout 1s;
 ";

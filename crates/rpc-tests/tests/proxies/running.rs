@@ -21,7 +21,7 @@ const TRIES: u32 = 3;
 /// # Panics
 ///
 /// It is not installed, and `SESSION_TEST_PROXIES` is 1.
-pub fn binary(name: &str) -> Option<PathBuf> {
+pub(crate) fn binary(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     // Where Debian keeps them, which is not in everybody's path.
     let found = std::env::split_paths(&path)
@@ -37,7 +37,7 @@ pub fn binary(name: &str) -> Option<PathBuf> {
 }
 
 /// A running proxy. It is killed when this is dropped, and its directory is removed.
-pub struct Running {
+pub(crate) struct Running {
     process: Child,
     directory: PathBuf,
     address: SocketAddr,
@@ -49,12 +49,13 @@ impl Running {
     ///
     /// # Panics
     ///
-    /// It does not listen; what it said is printed.
-    pub async fn start(
+    /// It does not listen.
+    pub(crate) async fn start(
         binary: &Path,
         arguments: &[&str],
         configure: impl Fn(SocketAddr, &Path) -> String,
     ) -> Self {
+        let mut said = String::new();
         for _ in 0..TRIES {
             let directory = directory().unwrap();
             let address = free().unwrap();
@@ -72,15 +73,14 @@ impl Running {
             if running.listens().await {
                 return running;
             }
-            for log in ["output", "errors", "log"] {
-                println!("{}", fs::read_to_string(running.directory.join(log)).unwrap_or_default());
-            }
+            let log = |name| fs::read_to_string(running.directory.join(name)).unwrap_or_default();
+            said = ["output", "errors", "log"].map(log).concat();
         }
-        panic!("{} does not start", binary.display());
+        panic!("{} does not start: {said}", binary.display());
     }
 
     /// Where clients connect.
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 

@@ -117,7 +117,7 @@ async fn calls(mut ledger: Ledger, caller: u64) {
 }
 
 /// All of it at once. Nothing fails, and nothing runs twice. Returns how many connections it took.
-pub async fn all(proxy: SocketAddr, server: &TestServer) -> usize {
+pub(crate) async fn all(proxy: SocketAddr, server: &TestServer) -> usize {
     let session = open(proxy).await;
     let mut events = session.events();
     let (client, ledger) = (Client::new(session.clone()), Ledger::new(session.clone()));
@@ -147,7 +147,7 @@ pub async fn all(proxy: SocketAddr, server: &TestServer) -> usize {
 }
 
 /// A chat whose two sides are silent for longer than the proxy bears.
-pub async fn silent_chat(proxy: SocketAddr) {
+pub(crate) async fn silent_chat(proxy: SocketAddr) {
     let session = open(proxy).await;
     let (sending, sent) = mpsc::channel(1);
     let mut client = Client::new(session.clone());

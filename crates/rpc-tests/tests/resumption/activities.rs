@@ -1,8 +1,19 @@
 //! Streams that have a name: who works on them, and where they go on.
 
+use http_body::Frame;
+use http_body_util::StreamBody;
+use rpc_client::{ActivityResume, Checkpoints, Session};
 use rpc_core::error::{Outcome, Reason};
+use rpc_core::frame::Frame as ControlFrame;
+use rpc_proto::frames::encode;
 use rpc_proto::pb::session::v1::AbortRequest;
+use rpc_tests::pb::vault::v1::FetchRequest;
+use rpc_tests::pb::vault::v1::vault_client::VaultClient;
 use rpc_tests::server::limits;
+use tokio::time::Instant;
+use tokio_stream::StreamExt as _;
+use tonic::Status;
+use tonic::body::Body;
 
 use super::*;
 
@@ -55,7 +66,10 @@ async fn an_activity_is_its_principals_alone() {
     let bob = open(&server.connect().await, "bob").await;
     assert_eq!(ask_activity(&bob, "dump", true).await.state(), State::Absent);
     let stolen = Upload::begin(&for_activity(&bob, "0.1.0", "dump", Some(&stands)), STORE).finish().await;
-    assert_eq!((stolen.reason(), stolen.outcome()), (Some(Reason::ActivityMoved), Some(Outcome::NotExecuted)));
+    assert_eq!(
+        (stolen.reason(), stolen.outcome()),
+        (Some(Reason::ActivityMoved), Some(Outcome::NotExecuted))
+    );
     let alice = open(&server.connect().await, "alice").await;
     assert_eq!(ask_activity(&alice, "dump", false).await, stands);
 }
@@ -126,35 +140,127 @@ async fn an_activity_is_taken_from_a_call_that_works_on_it() {
     assert_eq!(vault.seen().most_at_work, 1);
 }
 
-//= test D-26
 /// Many want it at once, and each gets it from the one before.
+//= test D-26
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn however_many_take_it_two_never_work_on_it() {
     let (server, vault) = served(|builder| builder).await;
-    let takers: Vec<_> = futures_util::future::join_all((0..8).map(|_| async {
+    let mut takers = tokio::task::JoinSet::new();
+    for _ in 0..8 {
         let session = open(&server.connect().await, "alice").await;
-        tokio::spawn(async move {
+        takers.spawn(async move {
             for sequence in 1..6 {
-                let stands = ask_activity(&session, "dump", true).await;
-                let from = (stands.state() == State::Interrupted).then_some(&stands);
-                let from = from.filter(|stands| stands.resumption.clone().unwrap_or_default().requests.is_some());
-                let first = from.map_or(0, |from| place(from).messages);
-                let call = format!("0.{sequence}.0");
-                let upload = Upload::begin(&for_activity(&session, &call, "dump", from), STORE);
-                // Another may have been faster, and then the request is answered early.
-                let gave = tokio::time::timeout(Duration::from_millis(30), upload.give(first..first + 30)).await;
-                if gave.is_err() || sequence % 2 == 0 {
-                    upload.lose().await;
-                }
+                take(&session, sequence).await;
             }
-        })
-    }))
-    .await;
-    for taker in takers {
-        // A refused upload ends in a panic of `give`, which is no matter here.
-        let _ = soon("a taker", taker).await;
+        });
     }
+    soon("the takers", takers.join_all()).await;
+    assert!(vault.seen().chunks > 0);
     assert_eq!(vault.seen().most_at_work, 1);
+}
+
+/// Takes the activity over and works on it for a moment, unless another is faster. Only some bring it to its end.
+async fn take(session: &Opened, sequence: u64) {
+    let stands = ask_activity(session, "dump", true).await;
+    let requests = stands.resumption.as_ref().and_then(|at| at.requests.as_ref());
+    let from = Some(&stands).filter(|stands| stands.state() == State::Interrupted && requests.is_some());
+    let first = from.map_or(0, |from| place(from).messages);
+    let channel = for_activity(session, &format!("0.{sequence}.0"), "dump", from);
+    let pieces =
+        (first..first + 30).map(|index| Ok::<_, Status>(Frame::data(frame(&chunk(index, PAYLOAD_BYTES)))));
+    let pieces = tokio_stream::iter(pieces);
+    if sequence == 3 {
+        let body = Body::new(StreamBody::new(pieces));
+        // The connection holds, and whatever it is that comes back is an answer.
+        let _ = Answer::read(channel.send(STORE, body).await.unwrap()).await;
+    } else {
+        let body = Body::new(StreamBody::new(pieces.chain(futures_util::stream::pending())));
+        let _ = tokio::time::timeout(Duration::from_millis(20), async {
+            Answer::read(channel.send(STORE, body).await.unwrap()).await
+        })
+        .await;
+    }
+}
+
+//= test D-19
+//= test D-27
+#[tokio::test]
+async fn a_download_goes_on_in_another_process_and_is_done_when_all_of_it_is_secured() {
+    let (server, vault) = served(|builder| builder).await;
+    let first = by_client(&server).await;
+    vault.hold();
+    let checkpoints = resumed(&first, None).await;
+    let mut client = VaultClient::new(first.clone());
+    let request = checkpoints.request(FetchRequest { chunks: 95 });
+    let mut fetched = soon("the head", client.fetch(request)).await.unwrap().into_inner();
+    for index in 0..60 {
+        assert_eq!(soon("a chunk", fetched.next()).await.unwrap().unwrap().index, index);
+    }
+    let second = by_client(&server).await;
+    let watch = checkpoints.watch().unwrap();
+    soon("a point", async {
+        while watch.progress().received_secured.messages < 50 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    soon("the abort", first.abort("the process dies")).await.unwrap();
+    // The handler may never end by itself, and its policy does not let it be stopped: but it can be taken over.
+    let checkpoints = resumed(&second, Some(())).await;
+    let from = checkpoints.resumed_incoming().unwrap().position().messages;
+    assert!((10..=60).contains(&from), "{from}");
+    vault.let_go();
+    let mut client = VaultClient::new(second.clone());
+    let request = checkpoints.request(FetchRequest { chunks: 95 });
+    let fetched = soon("the head", client.fetch(request)).await.unwrap().into_inner();
+    let fetched: Vec<_> = soon("the rest", fetched.map(|chunk| chunk.unwrap().index).collect()).await;
+    assert_eq!(fetched, (from..95).collect::<Vec<_>>());
+    assert_eq!((vault.seen().began_with, vault.seen().most_at_work), (from, 1));
+    let by_hand = open(&server.connect().await, "alice").await;
+    let done = until_activity(&by_hand, "download", State::Done).await;
+    assert!(done.reply.unwrap().dropped, "the messages are the caller's");
+}
+
+//= test D-27
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_secures_nothing_gets_its_answer_late_and_its_activity_is_not_done() {
+    let (server, vault) = piped(|builder| builder).await;
+    let lease = Some(rpc_tests::session::duration(Duration::from_secs(600)));
+    let channel = server.connect().await;
+    let alice = OpenRequest { lease, ..proposal(&UNITS) };
+    let alice = Opened::propose(&channel, "alice", alice).await.unwrap();
+    let request = frame(&FetchRequest { chunks: 25 });
+    let end = Position { messages: 1, bytes: request.len() as u64 };
+    let body = [request, encode(&ControlFrame::End(end))].concat();
+    let channel = for_activity(&alice, "0.1.0", "fetch", None).with_header("session-frames", "1");
+    let began = Instant::now();
+    let answer = channel.call_bytes("/vault.v1.Vault/Fetch", body.into()).await.unwrap();
+    assert_eq!(answer.status().code(), tonic::Code::Ok);
+    let took = began.elapsed();
+    assert!((30..32).contains(&took.as_secs()), "{took:?}");
+    assert_eq!((vault.seen().ended, vault.seen().at_work), (1, 0));
+    assert_eq!(ask_activity(&alice, "fetch", false).await.state(), State::Running);
+    let stands = ask_activity(&alice, "fetch", true).await;
+    assert_eq!(stands.state(), State::Interrupted);
+    assert!(stands.resumption.unwrap().responses.is_none());
+}
+
+async fn by_client(server: &TestServer) -> Session {
+    let opening = Session::builder(format!("http://{}", server.address()))
+        .credentials(rpc_tests::token::token("alice", &[]))
+        .service::<VaultClient<Session>>()
+        .open();
+    soon("the opening", opening).await.unwrap()
+}
+
+async fn resumed(session: &Session, interrupted: Option<()>) -> Checkpoints {
+    let resume = soon("the activity", session.resume_activity("download")).await.unwrap();
+    match (resume, interrupted) {
+        (ActivityResume::New(checkpoints), None) | (ActivityResume::Interrupted(checkpoints), Some(())) => {
+            checkpoints
+        }
+        (other, _) => panic!("{other:?}"),
+    }
 }
 
 //= test O-21
@@ -165,7 +271,10 @@ async fn a_name_where_it_has_no_place_is_refused() {
     let channel = server.connect().await;
     let kernel = Opened::propose(&channel, "alice", proposal(&UNITS[..3])).await.unwrap();
     let refused = Upload::begin(&for_activity(&kernel, "0.1.0", "x", None), STORE).finish().await;
-    assert_eq!((refused.reason(), refused.outcome()), (Some(Reason::UnitUnsupported), Some(Outcome::NotExecuted)));
+    assert_eq!(
+        (refused.reason(), refused.outcome()),
+        (Some(Reason::UnitUnsupported), Some(Outcome::NotExecuted))
+    );
     let query = QueryRequest { activity: "x".into(), ..QueryRequest::default() };
     let refused = kernel.service().query(query).await.unwrap_err();
     assert_eq!(rpc_proto::status::Details::of(&refused).reason, Some(Reason::UnitUnsupported));
@@ -174,14 +283,18 @@ async fn a_name_where_it_has_no_place_is_refused() {
     let unary = for_activity(&alice, "0.1.0", "x", None);
     let booking = rpc_tests::session::booking("named");
     let refused = unary.call(rpc_tests::session::TRANSFER, &booking).await.unwrap();
-    assert_eq!((refused.reason(), refused.outcome()), (Some(Reason::HeaderInvalid), Some(Outcome::NotExecuted)));
+    assert_eq!(
+        (refused.reason(), refused.outcome()),
+        (Some(Reason::HeaderInvalid), Some(Outcome::NotExecuted))
+    );
     assert_eq!(server.books().booked("named"), 0);
     let plain = unary.call("/ledger.v1.TestLedger/Echo", &booking).await.unwrap();
     assert_eq!(plain.reason(), Some(Reason::HeaderInvalid));
     for name in ["", &"x".repeat(129)] {
         let wrong = Upload::begin(&for_activity(&alice, "0.1.0", name, None), STORE).finish().await;
         assert_eq!(wrong.reason(), Some(Reason::HeaderInvalid), "{name}");
-        let query = QueryRequest { activity: name.to_owned().into(), interrupt: true, ..QueryRequest::default() };
+        let query =
+            QueryRequest { activity: name.to_owned().into(), interrupt: true, ..QueryRequest::default() };
         let wrong = alice.service().query(query).await.unwrap_err();
         assert_eq!(rpc_proto::status::Details::of(&wrong).reason, Some(Reason::FieldInvalid), "{name}");
     }

@@ -21,7 +21,11 @@ async fn an_upload_goes_on_from_where_the_query_says() {
         let response = alice.query(0, 1).await;
         assert_eq!(response.state(), State::Running);
         let secured = secured(&response);
-        assert_eq!(secured.receiver_state, tally(place(&response).messages).state(), "the handler's own state");
+        assert_eq!(
+            secured.receiver_state,
+            tally(place(&response).messages).state(),
+            "the handler's own state"
+        );
         assert!(place(&response).messages > told, "{secured:?} after {told}");
         told = place(&response).messages;
         upload.lose().await;
@@ -80,7 +84,10 @@ async fn a_place_that_leaves_a_gap_is_refused_and_the_older_attempt_goes_on() {
     let header = resume_value(&resume(Position { messages: 36, bytes: 10_000 }));
     let second = Upload::begin(&alice.channel_for("0.1.1").with_header("session-resume-bin", header), STORE);
     let refused = second.finish().await;
-    assert_eq!((refused.reason(), refused.outcome()), (Some(Reason::ProtocolViolated), Some(Outcome::Unknown)));
+    assert_eq!(
+        (refused.reason(), refused.outcome()),
+        (Some(Reason::ProtocolViolated), Some(Outcome::Unknown))
+    );
     first.give(35..40).await;
     assert_eq!(summary(&first.finish().await), tally(40).summary());
 }

@@ -92,4 +92,3 @@ async fn points_carry_blake3_where_that_was_agreed_on() {
     let mut client = VaultClient::new(soon("the opening", session).await.unwrap());
     soon("the upload", client.store(chunks(1_000))).await.unwrap();
 }
-

@@ -21,7 +21,10 @@ async fn a_stream_for_which_there_is_no_memory_is_not_executed_and_may_come_agai
     }
     vault.until("both", |seen| seen.at_work == 2).await;
     let refused = Upload::begin(&alice.channel_for("1.1.0"), STORE).finish().await;
-    assert_eq!((refused.reason(), refused.outcome()), (Some(Reason::StreamsExhausted), Some(Outcome::NotExecuted)));
+    assert_eq!(
+        (refused.reason(), refused.outcome()),
+        (Some(Reason::StreamsExhausted), Some(Outcome::NotExecuted))
+    );
     assert!(Details::of(&refused.status()).retry_after.is_some());
     assert_eq!(alice.query(1, 1).await.state(), State::Absent, "it used up no sequence");
     // Attempts of what was admitted need nothing more.

@@ -3,6 +3,7 @@
 use crate::id::{Attempt, CallAttempt, Fingerprint, Sequence, SlotId};
 use crate::policy::Cancellation;
 use crate::record::{CallRecord, SlotRecord};
+use crate::stream::secured::Resumption;
 
 use super::super::admission::{Admission, Admit, AdmitError, Keeping};
 use super::{CallState, Kept};
@@ -27,11 +28,13 @@ pub(super) enum Phase {
         run: Run,
         /// What the slot remembered before, until the store knows of this call.
         before: Option<Box<(Sequence, Attempt, Phase)>>,
+        /// From where its stream goes on, as far as the store is to know.
+        resumption: Option<Box<Resumption>>,
     },
     /// Its handler has ended, and its reply is on the way to the store.
     Recording { run: Run, kept: Kept },
     /// A server that is gone had begun it.
-    Begun { fingerprint: Fingerprint },
+    Begun { fingerprint: Fingerprint, resumption: Option<Box<Resumption>> },
     /// It ran.
     Done { fingerprint: Fingerprint, kept: Kept },
     /// It was begun, and nobody knows how far it came. Without a fingerprint it was settled before it was seen again.
@@ -59,7 +62,7 @@ impl Run {
     fn admission(self) -> Admission {
         match self.keeping {
             Keeping::Memory | Keeping::Transaction => Admission::Run,
-            Keeping::Store { .. } => Admission::RunWhenRecorded,
+            Keeping::Store { .. } | Keeping::Stream => Admission::RunWhenRecorded,
         }
     }
 }
@@ -68,7 +71,10 @@ impl Slot {
     /// What the store remembers.
     pub(super) fn restore(record: &SlotRecord) -> Self {
         let phase = match &record.call {
-            CallRecord::Begun(fingerprint) => Phase::Begun { fingerprint: *fingerprint },
+            CallRecord::Begun(fingerprint) => Phase::Begun { fingerprint: *fingerprint, resumption: None },
+            CallRecord::Streaming(fingerprint, resumption) => {
+                Phase::Begun { fingerprint: *fingerprint, resumption: Some(resumption.clone()) }
+            }
             CallRecord::Done(fingerprint, reply) => {
                 Phase::Done { fingerprint: *fingerprint, kept: Kept::Whole(reply.clone()) }
             }
@@ -85,14 +91,18 @@ impl Slot {
     pub(super) fn record(&self, slot: SlotId) -> Option<SlotRecord> {
         let call = match &self.phase {
             Phase::Unused => return None,
-            Phase::Running { run, .. } => CallRecord::Begun(run.fingerprint),
+            Phase::Running { run: Run { fingerprint, .. }, resumption, .. }
+            | Phase::Begun { fingerprint, resumption } => match resumption {
+                None => CallRecord::Begun(*fingerprint),
+                Some(resumption) => CallRecord::Streaming(*fingerprint, resumption.clone()),
+            },
             Phase::Recording { run: Run { fingerprint, .. }, kept } | Phase::Done { fingerprint, kept } => {
                 match kept {
                     Kept::Whole(reply) => CallRecord::Done(*fingerprint, reply.clone()),
                     Kept::StatusOnly(reply) => CallRecord::ReplyDropped(*fingerprint, reply.clone()),
                 }
             }
-            Phase::Begun { fingerprint } | Phase::Doubtful { fingerprint } => CallRecord::Begun(*fingerprint),
+            Phase::Doubtful { fingerprint } => CallRecord::Begun(*fingerprint),
             Phase::Unknown { fingerprint } => CallRecord::Unknown(*fingerprint),
             Phase::Settled => CallRecord::Settled,
         };
@@ -107,7 +117,7 @@ impl Slot {
             .then(|| Box::new((self.last, self.attempt, std::mem::take(&mut self.phase))));
         let CallAttempt { call, attempt } = admit.attempt;
         (self.last, self.attempt, self.used) = (call.sequence, attempt, true);
-        self.phase = Phase::Running { run, before };
+        self.phase = Phase::Running { run, before, resumption: None };
         admission
     }
 
@@ -124,8 +134,8 @@ impl Slot {
             Phase::Running { before: Some(before), .. } => {
                 (self.last, self.attempt, self.phase) = *before;
             }
-            Phase::Running { run, before: None } => {
-                self.phase = Phase::Begun { fingerprint: run.fingerprint };
+            Phase::Running { run, before: None, resumption } => {
+                self.phase = Phase::Begun { fingerprint: run.fingerprint, resumption };
             }
             other => self.phase = other,
         }
@@ -142,12 +152,30 @@ impl Slot {
         *self = Self { last: sequence, used: true, attempt: Attempt(0), phase };
     }
 
+    /// From where the stream of the call goes on, as far as the store knows.
+    pub(super) fn resumption(&self) -> Option<&Resumption> {
+        match &self.phase {
+            Phase::Running { resumption, .. } | Phase::Begun { resumption, .. } => resumption.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The stream of the running call goes on from here. False if it is none.
+    pub(super) fn stream_secured(&mut self, at: Resumption) -> bool {
+        let Phase::Running { run: Run { keeping: Keeping::Stream, .. }, resumption, .. } = &mut self.phase
+        else {
+            return false;
+        };
+        *resumption = Some(Box::new(at));
+        true
+    }
+
     /// The handler came to its end. `None` if it had before.
     pub(super) fn complete(&mut self, kept: Kept) -> Option<Keeping> {
         let Phase::Running { run, .. } = self.phase else { return None };
         self.phase = match run.keeping {
             Keeping::Memory => Phase::Done { fingerprint: run.fingerprint, kept },
-            Keeping::Store { .. } | Keeping::Transaction => Phase::Recording { run, kept },
+            Keeping::Store { .. } | Keeping::Stream | Keeping::Transaction => Phase::Recording { run, kept },
         };
         Some(run.keeping)
     }
@@ -162,7 +190,7 @@ impl Slot {
     /// The store refused the transaction.
     pub(super) fn rerun(&mut self) {
         if let Phase::Recording { run, .. } = self.phase {
-            self.phase = Phase::Running { run, before: None };
+            self.phase = Phase::Running { run, before: None, resumption: None };
         }
     }
 
@@ -225,17 +253,18 @@ impl Slot {
             return Err(AdmitError::Fenced { attempt, latest: self.attempt });
         }
         self.attempt = attempt;
-        Ok(match &self.phase {
+        Ok(match &mut self.phase {
             Phase::Running { .. } | Phase::Recording { .. } => Admission::Attach,
             //= I2
             //= C-17
             Phase::Done { kept: Kept::Whole(reply), .. } => Admission::Replay(reply.clone()),
             Phase::Done { kept: Kept::StatusOnly(reply), .. } => Admission::ReplyDropped(reply.clone()),
             //= C-52
-            Phase::Begun { .. } if admit.keeping.runs_again() => {
+            Phase::Begun { resumption, .. } if admit.keeping.runs_again() => {
                 let run = Run::of(&admit);
+                let resumption = resumption.take();
                 self.used = true;
-                self.phase = Phase::Running { run, before: None };
+                self.phase = Phase::Running { run, before: None, resumption };
                 run.admission()
             }
             Phase::Doubtful { .. } => return Err(AdmitError::NotRecorded(call)),
@@ -258,7 +287,7 @@ impl Slot {
     fn fingerprint(&self) -> Option<Fingerprint> {
         match &self.phase {
             Phase::Running { run, .. } | Phase::Recording { run, .. } => Some(run.fingerprint),
-            Phase::Begun { fingerprint }
+            Phase::Begun { fingerprint, .. }
             | Phase::Done { fingerprint, .. }
             | Phase::Doubtful { fingerprint } => Some(*fingerprint),
             Phase::Unknown { fingerprint } => *fingerprint,

@@ -321,3 +321,63 @@ fn a_session_that_nobody_comes_back_for_expires() {
     world.pass(2);
     assert!(matches!(world.changes()[..], [(_, Change::End(_))]));
 }
+
+fn at(messages: u64) -> crate::stream::secured::Resumption {
+    let mut resumption = crate::store::suite::resumption();
+    if let Some(requests) = &mut resumption.requests {
+        requests.position.messages = messages;
+    }
+    resumption
+}
+
+//= test S-28
+#[test]
+fn a_stream_is_secured_when_the_store_knows_and_begins_again_from_there() {
+    let mut world = World::open();
+    let stream = kept("0.1.0", Keeping::Stream);
+    assert_eq!(world.session.admit(stream), Ok(Admission::RunWhenRecorded));
+    let (intent, call) = world.change();
+    assert_eq!(call, CallRecord::Begun(Fingerprint(1)));
+    world.session.durable(intent);
+    world.left();
+    for messages in [40, 80] {
+        world.session.stream_secured(id("0.1.0"), at(messages));
+        let (record, call) = world.change();
+        assert_eq!(call, CallRecord::Streaming(Fingerprint(1), Box::new(at(messages))));
+        assert_eq!(world.left(), []);
+        world.session.durable(record);
+        assert_eq!(world.left(), [Effect::StreamRecorded(id("0.1.0"))]);
+    }
+    let slot = record(1, CallRecord::Streaming(Fingerprint(1), Box::new(at(80))));
+    let mut world = world.restart(vec![slot], true);
+    world.present(TICKET).unwrap();
+    world.store_answers();
+    world.effects.clear();
+    assert_eq!(world.session.resumption(id("0.1.0")), Some(&at(80)));
+    assert!(world.session.may_start(id("0.1.1")));
+    assert_eq!(world.session.admit(kept("0.1.1", Keeping::Stream)), Ok(Admission::RunWhenRecorded));
+    let (again, call) = world.change();
+    assert_eq!(call, CallRecord::Streaming(Fingerprint(1), Box::new(at(80))), "the place is kept");
+    assert_eq!(world.session.resumption(id("0.1.0")), Some(&at(80)));
+    world.session.store_failed(again, &WriteError::Overloaded);
+    assert_eq!(world.session.resumption(id("0.1.0")), Some(&at(80)), "nothing was begun");
+}
+
+#[test]
+fn a_stream_that_the_store_does_not_keep_is_not_secured() {
+    let mut world = World::open();
+    world.session.admit(kept("0.1.0", Keeping::Stream)).unwrap();
+    world.store_answers();
+    world.left();
+    world.session.stream_secured(id("0.1.0"), at(40));
+    let (record, _) = world.change();
+    world.session.store_failed(record, &WriteError::Store(crate::store::StoreError::Failed("x".into())));
+    let refused = Effect::StreamNotRecorded(id("0.1.0"), Reason::StoreUnavailable);
+    assert_eq!(world.left(), [refused]);
+    // A handler that is gone, and one that is kept in memory, secure nothing in the store.
+    world.run("1.1.0");
+    for call in ["1.1.0", "2.1.0"] {
+        world.session.stream_secured(id(call), at(40));
+        assert_eq!(world.left(), [Effect::StreamNotRecorded(id(call), Reason::SessionEnded)]);
+    }
+}

@@ -3,7 +3,7 @@
 use super::{Flow, Side};
 use crate::id::Attempt;
 use crate::stream::error::{AttemptError, Fenced, StreamError};
-use crate::stream::position::{Generation, Position};
+use crate::stream::position::Position;
 use crate::stream::resume::Resume;
 use crate::time::Timestamp;
 
@@ -35,11 +35,11 @@ impl Flow {
         self.check_number(attempt)?;
         if let Some(peer) = peer {
             self.sender.check(&peer.received)?;
-            self.receiver.check(Some(peer.send_from))?;
+            self.receiver.check(self.from(peer))?;
         }
         let resumed = self.is_resumed || attempt > Attempt::default();
         self.begin(now, attempt, resumed);
-        let from = if resumed { peer.map(|peer| peer.send_from) } else { Some(Position::ORIGIN) };
+        let from = if resumed { peer.and_then(|peer| self.from(peer)) } else { Some(Position::ORIGIN) };
         let begun = self
             .sender
             .attempt(resumed, peer.map(|peer| &peer.received))
@@ -78,7 +78,7 @@ impl Flow {
     /// The value of `session-resume-bin` for the current attempt. Call it right after [`attempt`](Self::attempt).
     pub fn resume(&mut self) -> Resume {
         Resume {
-            generation: Generation::default(),
+            generation: self.sender.generation(),
             send_from: self.sender.cursor(),
             received: self.receiver.has(),
         }
@@ -142,6 +142,14 @@ impl Flow {
             self.keep(done);
         }
         Ok(())
+    }
+
+    /// Where the first byte of an attempt belongs, as far as the peer knows. One that does not know that this side lost what
+    /// it had received is told, and says it again with AT.
+    //= S-19
+    fn from(&self, peer: &Resume) -> Option<Position> {
+        let is_lost = self.is_restored && !peer.send_from.within(self.receiver.received());
+        (!is_lost).then_some(peer.send_from)
     }
 
     fn check_number(&self, attempt: Attempt) -> Result<(), Fenced> {

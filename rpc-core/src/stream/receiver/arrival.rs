@@ -59,6 +59,11 @@ impl Arrival {
         }
     }
 
+    /// Nothing came in this attempt, and the sender has not said where it begins.
+    pub(super) fn is_unplaced(&self) -> bool {
+        matches!(self.place, Place::Unknown)
+    }
+
     /// The sender states a position. `received` and `crc` are what this side has.
     pub(super) fn at(&mut self, at: At, received: Position, crc: u32) -> Result<(), StreamError> {
         if at.position > received || !at.position.within(received) {

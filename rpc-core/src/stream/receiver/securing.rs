@@ -1,4 +1,4 @@
-//! Which points are secured, and who is told.
+//! Which points are secured, which of them are stored, and who is told.
 
 use std::collections::VecDeque;
 
@@ -7,34 +7,50 @@ use bytes::Bytes;
 use super::has_room;
 use crate::frame::{SyncAck, SyncPoint};
 use crate::policy::Secure;
+use crate::stream::Config;
 use crate::stream::error::{SecureError, StreamError};
 use crate::stream::position::{Position, Serial};
 use crate::stream::secured::Secured;
 
-/// The points that arrived and are not secured, oldest first, and the last secured one.
+/// The points that arrived and are not declared secured, oldest first, and the last one that is.
+///
+/// A declaration counts when it is made, or, where confirmations are held, when it is stored: a sender that was told of it
+/// sooner would forget what nobody has after a crash.
 #[derive(Debug)]
 pub(super) struct Securing {
     mode: Secure,
+    held: bool,
     waiting: VecDeque<SyncPoint>,
     state_bytes: usize,
     /// The last point that the application has come to.
     passed: Serial,
-    secured: Option<SyncPoint>,
-    /// What the application left with it.
-    state: Bytes,
+    /// The last point that the application declared secured.
+    declared: Option<Declared>,
+    /// The last one that counts. Not after `declared`.
+    secured: Option<Declared>,
     due: bool,
+}
+
+/// A point with what the application left there.
+#[derive(Debug, Clone)]
+struct Declared {
+    point: SyncPoint,
+    state: Bytes,
 }
 
 impl Securing {
     /// Of a direction that goes on from `secured`, or from its beginning.
-    pub(super) fn new(mode: Secure, secured: Option<&Secured>) -> Self {
+    pub(super) fn new(config: &Config, secured: Option<&Secured>) -> Self {
+        let secured =
+            secured.map(|secured| Declared { point: secured.point(), state: secured.receiver_state.clone() });
         Self {
-            mode,
+            mode: config.secure,
+            held: config.durable,
             waiting: VecDeque::new(),
             state_bytes: 0,
-            passed: secured.map_or(Serial::NONE, |point| point.serial),
-            secured: secured.map(Secured::point),
-            state: secured.map(|point| point.receiver_state.clone()).unwrap_or_default(),
+            passed: secured.as_ref().map_or(Serial::NONE, |last| last.point.serial),
+            declared: secured.clone(),
+            secured,
             due: false,
         }
     }
@@ -70,7 +86,7 @@ impl Securing {
         match self.mode {
             Secure::Explicit => true,
             Secure::Automatic => {
-                self.confirm(point.serial, Bytes::new());
+                self.declare(point.serial, Bytes::new());
                 false
             }
         }
@@ -80,10 +96,25 @@ impl Securing {
         if serial > self.passed || serial == Serial::NONE {
             return Err(SecureError::NotDelivered { serial, delivered: self.passed });
         }
-        if serial > self.secured_serial() {
-            self.confirm(serial, state);
+        if serial > self.declared_serial() {
+            self.declare(serial, state);
         }
         Ok(())
+    }
+
+    /// The last declaration, if it does not count yet.
+    pub(super) fn unstored(&self) -> Option<Secured> {
+        self.declared
+            .as_ref()
+            .filter(|last| last.point.serial > self.secured_serial())
+            .map(Declared::to_secured)
+    }
+
+    /// What was declared up to there is stored, and counts. Nothing happens for what was not declared, or counts already.
+    pub(super) fn stored(&mut self, secured: &Secured) {
+        if secured.serial > self.secured_serial() && secured.serial <= self.declared_serial() {
+            self.count(Declared { point: secured.point(), state: secured.receiver_state.clone() });
+        }
     }
 
     /// The confirmation that is due: one for all points since the last.
@@ -91,7 +122,7 @@ impl Securing {
         if !std::mem::take(&mut self.due) {
             return None;
         }
-        Some(SyncAck { serial: self.secured_serial(), state: self.state.clone() })
+        self.secured.as_ref().map(|last| SyncAck { serial: last.point.serial, state: last.state.clone() })
     }
 
     /// The last confirmation may have been lost.
@@ -100,32 +131,53 @@ impl Securing {
     }
 
     pub(super) fn secured(&self) -> Position {
-        self.secured.as_ref().map_or(Position::ORIGIN, |point| point.position)
+        self.secured.as_ref().map_or(Position::ORIGIN, |last| last.point.position)
     }
 
     pub(super) fn secured_serial(&self) -> Serial {
-        self.secured.as_ref().map_or(Serial::NONE, |point| point.serial)
+        self.secured.as_ref().map_or(Serial::NONE, |last| last.point.serial)
     }
 
     pub(super) fn secured_point(&self) -> Option<&SyncPoint> {
-        self.secured.as_ref()
+        self.secured.as_ref().map(|last| &last.point)
     }
 
     pub(super) fn resumption(&self) -> Option<Secured> {
-        self.secured.as_ref().map(|point| Secured::new(point, self.state.clone()))
+        self.secured.as_ref().map(Declared::to_secured)
+    }
+
+    pub(super) fn declared_serial(&self) -> Serial {
+        self.declared.as_ref().map_or(Serial::NONE, |last| last.point.serial)
     }
 
     /// Those that are remembered.
     pub(super) fn points(&self) -> impl Iterator<Item = &SyncPoint> {
-        self.waiting.iter().chain(&self.secured)
+        let declared = self.declared.iter().chain(&self.secured).map(|last| &last.point);
+        self.waiting.iter().chain(declared)
     }
 
-    fn confirm(&mut self, serial: Serial, state: Bytes) {
+    fn declare(&mut self, serial: Serial, state: Bytes) {
+        let mut last = None;
         while self.waiting.front().is_some_and(|point| point.serial <= serial) {
-            self.secured = self.waiting.pop_front();
-            self.state_bytes -= self.secured.as_ref().map_or(0, |point| point.state.len());
+            last = self.waiting.pop_front();
+            self.state_bytes -= last.as_ref().map_or(0, |point| point.state.len());
         }
-        self.state = state;
+        let Some(point) = last else { return };
+        let declared = Declared { point, state };
+        self.declared = Some(declared.clone());
+        if !self.held {
+            self.count(declared);
+        }
+    }
+
+    fn count(&mut self, declared: Declared) {
+        self.secured = Some(declared);
         self.due = true;
+    }
+}
+
+impl Declared {
+    fn to_secured(&self) -> Secured {
+        Secured::new(&self.point, self.state.clone())
     }
 }

@@ -50,6 +50,13 @@ impl Asked {
         Some(state)
     }
 
+    /// Messages begin after that many: what lies before is forgotten.
+    pub(super) fn begin_at(&mut self, messages: u64) {
+        while self.next().is_some_and(|next| next < messages) {
+            self.pop();
+        }
+    }
+
     /// There will be no more than that many messages: what lies after more is forgotten.
     pub(super) fn end_at(&mut self, messages: u64) {
         while self.is_ahead(messages) {

@@ -2,10 +2,9 @@
 
 use std::collections::VecDeque;
 
+use crate::stream::TENTATIVE_BYTES_MAX;
 use crate::stream::position::{Position, Serial};
 
-/// Most bytes that are sent in a resumed attempt before the peer has said what it has.
-const TENTATIVE_BYTES_MAX: u64 = 64 << 10;
 /// Below this it is not worth the repetition.
 const TENTATIVE_BYTES_MIN: u64 = 1 << 10;
 /// DATA frames shorter than this count as small in the h2 crate, each against a budget of its connection.

@@ -36,6 +36,14 @@ impl Sender {
             return Err(SyncError::AfterEnd);
         }
         let given = self.replay.end().messages;
+        if self.rejoins_at().is_some_and(|place| messages < place.messages) {
+            // The peer has what follows the point, so it has the point, or had it.
+            return if state.len() > STATE_BYTES_MAX {
+                Err(SyncError::StateTooLong(state.len()))
+            } else {
+                Ok(())
+            };
+        }
         if messages < given {
             return Err(SyncError::Passed { after: messages, given });
         }

@@ -338,11 +338,11 @@ fn the_end_is_a_point_and_a_position() {
 fn what_cannot_be_carried_is_refused() {
     let mut sender = sender(&config(1_000));
     let frame = Bytes::from_static(b"\0\0\0\0\x06\xFA\xFF\xFF\xFF\x0F\0");
-    assert_eq!(sender.push(frame), Err(Unsendable::LooksLikeControl));
+    assert_eq!(sender.push(frame), Err(Unsendable::LooksLikeControl.into()));
     let mut sender = self::sender(&config(1_000));
     sender.push(batch(1, 100).slice(..50)).unwrap();
     assert_eq!(sender.sync(Bytes::new()), Err(SyncError::WithinMessage));
-    assert_eq!(sender.end(), Err(Unsendable::HalfMessage));
+    assert_eq!(sender.end(), Err(Unsendable::HalfMessage.into()));
     sender.push(batch(1, 100).slice(50..)).unwrap();
     assert_eq!(sender.sync(vec![0; STATE_BYTES_MAX + 1].into()), Err(SyncError::StateTooLong(65_537)));
     for _ in 0..16 {
@@ -351,7 +351,7 @@ fn what_cannot_be_carried_is_refused() {
     assert_eq!(sender.sync(Bytes::from_static(b"1")), Err(SyncError::TooManyPoints));
     sender.end().unwrap();
     assert_eq!(sender.sync(Bytes::new()), Err(SyncError::AfterEnd));
-    assert_eq!(sender.push(Bytes::new()), Err(Unsendable::AfterEnd));
+    assert_eq!(sender.push(Bytes::new()), Err(Unsendable::AfterEnd.into()));
 }
 
 //= test S-9, S-10

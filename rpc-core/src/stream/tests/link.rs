@@ -42,6 +42,19 @@ pub(super) struct Plan {
     pub(super) explicit: bool,
     /// How often everything is lost but the secured points.
     pub(super) interruptions: u32,
+    /// How often the server is lost but for what it has stored.
+    pub(super) crashes: u32,
+    /// What the server's application gives otherwise than it did before.
+    pub(super) forged: Option<Forged>,
+}
+
+/// Not what was given before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Forged {
+    /// Another last byte of that message.
+    Byte(u64),
+    /// An end after so many messages.
+    End(u64),
 }
 
 /// A connection that carries one attempt.
@@ -104,6 +117,12 @@ pub(super) struct World {
     pub(super) resumed_at: Position,
     is_resumed: bool,
     pub(super) written_bytes: u64,
+    /// The server's store, and what is on its way there.
+    pub(super) store: Resumption,
+    storing: Option<Resumption>,
+    pub(super) crashes: u32,
+    /// Responses that were to be given again after crashes.
+    pub(super) repeated: u64,
     /// Most that waited at a sender and at a receiver.
     pub(super) kept_bytes: [u64; 2],
 }
@@ -123,6 +142,10 @@ impl World {
             resumed_at: Position::ORIGIN,
             is_resumed: false,
             written_bytes: 0,
+            store: Resumption::default(),
+            storing: None,
+            crashes: 0,
+            repeated: 0,
             kept_bytes: [0; 2],
             plan,
         }
@@ -149,6 +172,13 @@ impl World {
         self.now = self.now + Duration::from_millis(1);
         if self.interruptions < self.plan.interruptions && self.random.one_in(25) {
             self.interrupt();
+        }
+        if self.plan.configs[1].durable {
+            self.keep();
+        }
+        let is_known = self.peers[1].flow.current().is_some() || self.crashes > 0;
+        if is_known && self.crashes < self.plan.crashes && self.random.one_in(25) {
+            self.crash();
         }
         if self.link.is_none() && self.random.one_in(3) {
             self.connect();
@@ -202,6 +232,7 @@ impl World {
             let Ok(step) = self.peers[side].flow.poll(self.now, link.attempt) else { return };
             match &step {
                 Step::Idle { .. } => break,
+                Step::Failed(_) if self.plan.forged.is_some() => return,
                 Step::Failed(error) => panic!("{error}: {:?}", self.plan),
                 Step::Data(bytes) => self.written_bytes += bytes.len() as u64,
                 Step::Control(_) => {}
@@ -279,6 +310,49 @@ impl World {
         }
     }
 
+    /// The server's store: one write at a time, each of which takes its time.
+    fn keep(&mut self) {
+        let flow = &mut self.peers[1].flow;
+        match &self.storing {
+            Some(_) if !self.random.one_in(3) => {}
+            Some(written) => {
+                self.store = written.clone();
+                flow.stored(&self.store);
+                self.storing = None;
+            }
+            None if self.random.one_in(2) => self.storing = flow.unstored(),
+            None => {}
+        }
+    }
+
+    /// The server's process dies. Its store has the write that was under way, or has not.
+    pub(super) fn crash(&mut self) {
+        self.crashes += 1;
+        self.link = None;
+        if let Some(written) = self.storing.take()
+            && self.random.one_in(2)
+        {
+            self.store = written;
+        }
+        let Resumption { requests, responses } = &self.store;
+        for point in requests.iter().chain(responses) {
+            self.states_are_those_of(point);
+        }
+        let flow = Flow::restored(Side::Server, &self.plan.configs[1], &self.store);
+        self.peers[1] = Peer::resumed(flow, responses.as_ref(), requests.as_ref());
+        self.repeated += self.peers[0].flow.receiver().received().messages - self.peers[1].given;
+    }
+
+    /// What the client was told is in the store.
+    //= test S-3, S-28
+    fn check_store(&self) {
+        let Some(told) = self.peers[0].flow.resumption().requests else { return };
+        let stored = self.store.requests.as_ref().expect("told, and not stored");
+        assert!(told.serial <= stored.serial, "told {told:?}, stored {stored:?}: {:?}", self.plan);
+        assert!(told.serial < stored.serial || told == *stored);
+        assert!(self.peers[0].flow.progress().sent_secured <= stored.position);
+    }
+
     /// The sending application leaves the number of messages before the point, the receiving one its serial.
     //= test S-10
     #[track_caller]
@@ -341,14 +415,21 @@ impl World {
 
     /// A batch, sometimes cut within a message.
     fn give(&mut self, side: usize) {
-        let total = self.plan.messages[side];
+        let total = match self.plan.forged {
+            Some(Forged::End(messages)) if side == 1 => messages,
+            Some(Forged::End(_) | Forged::Byte(_)) | None => self.plan.messages[side],
+        };
         if !self.peers[side].flow.wants_data() {
             return;
         }
         let mut batch = BytesMut::from(&std::mem::take(&mut self.peers[side].rest)[..]);
         for _ in 0..1 + self.random.below(5) {
             if self.peers[side].given < total {
-                batch.extend_from_slice(&self.message(side, self.peers[side].given));
+                let index = self.peers[side].given;
+                batch.extend_from_slice(&self.message(side, index));
+                if side == 1 && self.plan.forged == Some(Forged::Byte(index)) && let Some(last) = batch.last_mut() {
+                    *last ^= 1;
+                }
                 self.peers[side].given += 1;
             }
         }
@@ -389,6 +470,9 @@ impl World {
     //= test I6, I9, I10, I11, S-31
     fn check(&mut self) {
         let message = (self.plan.message_bytes + PREFIX_BYTES) as u64;
+        if self.plan.configs[1].durable {
+            self.check_store();
+        }
         for side in [0, 1] {
             let [window, peers_window] = [side, 1 - side].map(|side| self.plan.configs[side].window_bytes);
             let (sender, receiver) = (self.peers[side].flow.sender(), self.peers[1 - side].flow.receiver());
@@ -397,11 +481,16 @@ impl World {
             assert!(sender.secured() <= receiver.secured(), "freed before it was secured: {:?}", self.plan);
             assert!(receiver.secured() <= receiver.delivered());
             assert!(receiver.delivered() <= receiver.received());
-            assert!(receiver.received() <= sender.sent());
-            assert!(sender.sent().bytes - sender.secured().bytes <= window.max(message));
+            // A restored sender gives again what the client had, which is not under way.
+            if side == 0 || self.crashes == 0 {
+                assert!(receiver.received() <= sender.sent());
+                assert!(sender.sent().bytes - sender.secured().bytes <= window.max(message));
+            }
             assert!(kept <= window + 7 * (message + 2 * 96), "{kept} kept of {window}: {:?}", self.plan);
+            // A sender that does not know that its peer was restored relies on its old credit.
+            let tentative = if self.crashes > 0 { window.min(64 << 10) } else { 0 };
             assert!(
-                waiting <= peers_window.max(message),
+                waiting <= peers_window.max(message).max(tentative),
                 "{waiting} waiting of {peers_window}: {:?}",
                 self.plan
             );

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::Random;
-use super::link::{Plan, World};
+use super::link::{Forged, Plan, World};
 use crate::policy::{Checkpoint, Secure};
 use crate::stream::digest::DigestKind;
+use crate::stream::error::StreamError;
 use crate::stream::position::Position;
 use crate::stream::{Config, Verify};
 
@@ -55,6 +56,8 @@ fn plan(seed: u64) -> Plan {
         slowness: [0, 1].map(|_| [1, 1, 3, 30][random.below(4)]),
         explicit,
         interruptions: 0,
+        crashes: 0,
+        forged: None,
     }
 }
 
@@ -96,6 +99,60 @@ fn every_interrupted_call_goes_on_from_its_last_secured_points() {
         interruptions > 2_000 && kept > 300,
         "{interruptions} interruptions, {kept} of them not at the origin"
     );
+}
+
+/// The server is dropped and rebuilt from its store at any moment, also while it gives again what the client has, and
+/// while a write is under way. The client lives on.
+//= test I9, I10, I11, S-3, S-19, S-20, S-28, D-11
+#[test]
+fn every_durable_call_ends_with_every_message_once_however_often_its_server_crashes() {
+    let (mut crashes, mut repeated, mut kept) = (0, 0, 0);
+    for seed in 0..SEEDS {
+        let mut plan = plan(seed);
+        plan.crashes = 1 + (seed % 7) as u32;
+        plan.configs[1].durable = true;
+        let mut world = World::new(plan);
+        world.run(60_000);
+        crashes += world.crashes;
+        repeated += world.repeated;
+        kept += u32::from(world.store.requests.is_some());
+    }
+    assert!(crashes > 4_000 && repeated > 5_000, "{crashes} crashes, {repeated} responses given again");
+    assert!(kept > 1_000, "{kept} calls with secured requests");
+}
+
+/// The last byte of a message that the client has is another one the second time, or there are fewer of them.
+//= test S-20, S-28, I13
+#[test]
+fn a_restored_handler_that_gives_something_else_is_found_out_before_anything_new_is_sent() {
+    let mut found = 0;
+    for seed in 0..SEEDS / 4 {
+        let mut plan = plan(seed);
+        plan.configs[1].durable = true;
+        let mut world = World::new(plan);
+        let is_ahead = |world: &World| {
+            let stored = world.store.responses.as_ref().map_or(0, |point| point.position.messages);
+            (stored..world.peers[0].flow.receiver().received().messages).last()
+        };
+        while !world.is_done() && is_ahead(&world).is_none_or(|last| last < 3) {
+            world.turn();
+        }
+        let Some(last) = is_ahead(&world).filter(|last| *last >= 3) else { continue };
+        world.crash();
+        let Some(last) = is_ahead(&world).map(|now| now.min(last)) else { continue };
+        let received = world.peers[0].flow.receiver().received();
+        world.plan.forged = Some(if seed % 3 == 0 { Forged::End(last) } else { Forged::Byte(last) });
+        let mut turns = 0;
+        while world.peers[1].flow.failed().is_none() {
+            world.turn();
+            turns += 1;
+            assert!(turns < 60_000, "not found out: {:?}", world.plan);
+        }
+        assert_eq!(world.peers[1].flow.failed(), Some(StreamError::Diverged(received)));
+        assert_eq!(world.peers[0].flow.receiver().received(), received);
+        found += 1;
+    }
+    assert!(found > 100, "{found} found out");
 }
 
 #[test]

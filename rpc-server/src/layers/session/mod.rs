@@ -76,6 +76,7 @@ impl<S: Handler> Service<Request<Body>> for Session<S> {
 
 impl SessionLayer {
     //= A-24
+    //= S-32
     fn enter(&self, request: &mut Request<Body>) -> Result<(), Refusal> {
         let target = self.methods.find(request.uri().path());
         if matches!(target, Target::Plain { access: Access::Public, .. }) {

@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -13,11 +14,11 @@ use rpc_core::frame::Head;
 use rpc_core::policy::MethodPolicy;
 use rpc_core::record::Reply;
 use rpc_core::session::Kept;
-use rpc_flow::{AppEnd, Stream};
+use rpc_flow::{AppEnd, Stream, View};
 use rpc_proto::deadline;
 use rpc_proto::status::with_outcome;
 use tokio::task::coop::consume_budget;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tonic::Status;
 use tonic::body::Body;
 
@@ -30,6 +31,9 @@ use crate::sessions::activities::Working;
 
 /// Longest reply that is kept with an activity that is done, in bytes.
 const ACTIVITY_REPLY_BYTES_MAX: u32 = 64 << 10;
+
+/// How long a caller that works on an activity may take to secure something, before it gets its answer without that.
+const UNSECURED: Duration = Duration::from_secs(30);
 
 /// A handler at work for a stream.
 pub(super) struct Handling {
@@ -57,7 +61,9 @@ impl Handling {
                 done = &mut work => Some(done),
                 cut = cut(&call, &stream, deadline, working) => {
                     stream.abandon(cut.status(policy));
-                    settled.why = Some(cut.status(policy));
+                    // What was wrong before is what the caller is told.
+                    let why = stream.failure().unwrap_or_else(|| cut.status(policy));
+                    settled.why = Some(with_outcome(why, Outcome::Unknown));
                     if cut.drops_handler(policy) {
                         None
                     } else {
@@ -154,10 +160,12 @@ impl Delivering<'_> {
                 stream.answer_head(head_of(&recorded::head(&reply)));
                 stream.pump_app(Full::new(reply.message.clone())).await;
             }
+            if working.is_some() {
+                secured(stream).await;
+            }
             stream.conclude(recorded::trailers(&reply));
             if working.is_some() {
-                // An activity is done when its caller has everything, and can be resumed until then.
-                let _ = stream.watch().wait_for(|view| view.is_secured || view.failed.is_some()).await;
+                let _ = stream.watch().wait_for(is_settled).await;
             }
         };
         let late = tokio::select! {
@@ -173,6 +181,28 @@ impl Delivering<'_> {
         }
         call.live.forget_stream(call.attempt.call, |stream| is_over(&stream.watch().borrow(), false));
     }
+}
+
+/// Waits until the caller has secured everything, or has secured nothing more for a while.
+///
+/// It ends its request when it has the trailers, and what its application secures after that is told to nobody. So for an
+/// activity, which is done when everything is secured, they wait. A caller that has taken everything and leaves the last
+/// point unsecured gets them all the same.
+async fn secured(stream: &Stream) {
+    let mut views = stream.watch();
+    loop {
+        let before = views.borrow_and_update().progress.sent_secured;
+        let more = views.wait_for(|view| is_settled(view) || view.progress.sent_secured != before);
+        match timeout(UNSECURED, more).await {
+            Ok(Ok(view)) if !is_settled(&view) => {}
+            Ok(_) | Err(_) => return,
+        }
+    }
+}
+
+/// Whether no more will be secured.
+fn is_settled(view: &View) -> bool {
+    view.is_secured || view.failed.is_some()
 }
 
 /// Calls the handler and reads its answer to the end: a single one whole, and many messages into the stream.

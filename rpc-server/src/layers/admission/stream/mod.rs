@@ -277,9 +277,10 @@ enum From {
 }
 
 /// Whether nobody needs a stream any more whose handler has ended: it failed, and the slot knows how it ended; or its
-/// caller `has_all`, since it has ended its request after the answer and secured everything.
+/// caller `has_all`, which it shows by ending its request: it does that when it has the trailers (W-21), or is one
+/// without frames, for whom nothing is kept that was written.
 fn is_over(view: &View, has_all: bool) -> bool {
-    view.failed.is_some() || has_all && view.is_concluded && view.is_answered && view.is_secured
+    view.failed.is_some() || has_all && view.is_concluded && view.is_answered
 }
 
 /// Whether the answer is one message, which is recorded as a whole.
