@@ -1,53 +1,26 @@
-//! The bank: ordinary tonic handlers over a map.
+//! The bank: ordinary tonic handlers. Its accounts are in the server's store, so that money and replies change together.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use rpc_server::SessionExt as _;
+use rpc_server::{SessionExt as _, Store, Transaction};
 use tonic::{Request, Response, Status};
 
 use crate::bank::ledger_server::Ledger;
 use crate::bank::{BalanceReply, BalanceRequest, PingReply, PingRequest, TransferReply, TransferRequest};
 
-/// Accounts and their balances. Cheap to clone; every clone is the same bank.
+/// What alice has until her first transfer is booked.
+const OPENING_BALANCE: u64 = 1_000;
+
+/// The bank of a store. Cheap to clone; every clone is the same bank.
 #[derive(Clone)]
 pub struct Books {
-    inner: Arc<Mutex<Inner>>,
-    booked: Arc<dyn Fn() + Send + Sync>,
-}
-
-struct Inner {
-    balances: BTreeMap<String, u64>,
-    transfers: u64,
+    store: Arc<dyn Store>,
 }
 
 impl Books {
-    /// A bank where alice has 1,000.
-    pub fn new() -> Self {
-        let balances = BTreeMap::from([("alice".to_owned(), 1_000)]);
-        Self { inner: Arc::new(Mutex::new(Inner { balances, transfers: 0 })), booked: Arc::new(|| ()) }
-    }
-
-    /// Calls `then` each time a transfer was booked, before its caller is answered.
-    #[must_use]
-    pub fn when_booked(mut self, then: impl Fn() + Send + Sync + 'static) -> Self {
-        self.booked = Arc::new(then);
-        self
-    }
-
-    /// How many transfers were booked.
-    pub fn transfers(&self) -> u64 {
-        self.lock().transfers
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Default for Books {
-    fn default() -> Self {
-        Self::new()
+    /// The bank whose accounts are in this store, which must be the server's.
+    pub fn new(store: impl Store) -> Self {
+        Self { store: Arc::new(store) }
     }
 }
 
@@ -55,17 +28,26 @@ impl Default for Books {
 impl Ledger for Books {
     async fn transfer(&self, request: Request<TransferRequest>) -> Result<Response<TransferReply>, Status> {
         let caller = request.session()?.principal().subject().to_owned();
+        let accounts = request.transaction()?.clone(); // committed with the reply, or not at all
         let TransferRequest { from, to, amount } = request.into_inner();
         if caller != from {
             return Err(Status::permission_denied("this account is not yours"));
         }
-        let balance = self.lock().book(from, to, amount)?;
-        (self.booked)();
-        Ok(Response::new(TransferReply { balance }))
+        let payer = read(&accounts, &from).await?;
+        let left = payer
+            .checked_sub(amount)
+            .ok_or_else(|| Status::failed_precondition(format!("{from} has {payer} only")))?;
+        write(&accounts, &from, left)?;
+        let payee = read(&accounts, &to).await?;
+        let received = payee.checked_add(amount).ok_or_else(|| Status::out_of_range("too much money"))?;
+        write(&accounts, &to, received)?;
+        Ok(Response::new(TransferReply { balance: read(&accounts, &from).await? }))
     }
 
     async fn balance(&self, request: Request<BalanceRequest>) -> Result<Response<BalanceReply>, Status> {
-        let balance = self.lock().balances.get(&request.get_ref().account).copied();
+        let (store, account) = (Arc::clone(&self.store), request.into_inner().account);
+        let read = tokio::task::spawn_blocking(move || balance(&*store, &account)).await;
+        let balance = read.map_err(|_| Status::internal("the read was stopped"))??;
         let balance = balance.ok_or_else(|| Status::not_found("no such account"))?;
         Ok(Response::new(BalanceReply { balance }))
     }
@@ -76,17 +58,37 @@ impl Ledger for Books {
     }
 }
 
-impl Inner {
-    fn book(&mut self, from: String, to: String, amount: u64) -> Result<u64, Status> {
-        let payer = self.balances.get(&from).copied().unwrap_or(0);
-        let left = payer
-            .checked_sub(amount)
-            .ok_or_else(|| Status::failed_precondition(format!("{from} has {payer} only")))?;
-        let payee = self.balances.get(&to).copied().unwrap_or(0);
-        let received = payee.checked_add(amount).ok_or_else(|| Status::out_of_range("too much money"))?;
-        self.balances.insert(from, left);
-        self.balances.insert(to, received);
-        self.transfers += 1;
-        Ok(left)
+/// What a store has on an account; `None` if there is no such account. Blocks.
+///
+/// # Errors
+///
+/// The store failed, or has something else there.
+pub fn balance(store: &dyn Store, account: &str) -> Result<Option<u64>, Status> {
+    let found = store.get(key(account).as_bytes());
+    let found = found.map_err(|error| Status::unavailable(error.to_string()))?;
+    found.map_or(Ok(opening_balance(account)), |found| decode(&found.value).map(Some))
+}
+
+async fn read(accounts: &Transaction, account: &str) -> Result<u64, Status> {
+    match accounts.get(key(account)).await? {
+        Some(bytes) => decode(&bytes),
+        None => Ok(opening_balance(account).unwrap_or(0)),
     }
+}
+
+fn write(accounts: &Transaction, account: &str, balance: u64) -> Result<(), Status> {
+    Ok(accounts.put(key(account), balance.to_be_bytes().to_vec())?)
+}
+
+fn opening_balance(account: &str) -> Option<u64> {
+    (account == "alice").then_some(OPENING_BALANCE)
+}
+
+fn key(account: &str) -> String {
+    format!("account/{account}")
+}
+
+fn decode(bytes: &[u8]) -> Result<u64, Status> {
+    let bytes = bytes.try_into().map_err(|_| Status::data_loss("a balance is not 8 bytes"))?;
+    Ok(u64::from_be_bytes(bytes))
 }

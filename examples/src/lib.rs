@@ -5,6 +5,7 @@
 pub mod books;
 pub mod demo;
 pub mod relay;
+pub mod shared;
 pub mod transfer;
 
 /// Messages, stubs and policies of `proto/bank/v1/bank.proto`.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 
 /// What is read at once.
 const READ_BYTES: usize = 64 << 10;
@@ -26,14 +26,14 @@ pub struct Relay {
 #[derive(Clone)]
 pub struct Scissors(Arc<watch::Sender<u64>>);
 
-/// Where to cut by itself, and how far it is from there.
+/// What to do when so many bytes have passed, and how far it is from there.
 struct Plan {
     /// Bytes that have passed, both ways and over all connections.
     passed: AtomicU64,
-    /// After how many of them to cut, in ascending order.
-    cuts: Mutex<VecDeque<u64>>,
-    /// Is told of each such cut, before it is made.
-    told: Box<dyn Fn(u64) + Send + Sync>,
+    /// After how many of them something is to be done, in ascending order.
+    marks: Mutex<VecDeque<u64>>,
+    /// Does it.
+    reached: Box<dyn Fn(u64) + Send + Sync>,
 }
 
 impl Scissors {
@@ -67,19 +67,19 @@ impl Relay {
     /// The system has no port.
     pub async fn bind(server: SocketAddr, scissors: &Scissors) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let plan = Plan { passed: AtomicU64::new(0), cuts: Mutex::default(), told: Box::new(|_| ()) };
+        let plan = Plan { passed: AtomicU64::new(0), marks: Mutex::default(), reached: Box::new(|_| ()) };
         Ok(Self { listener, server, scissors: scissors.clone(), plan: Arc::new(plan) })
     }
 
-    /// Cuts by itself when so many bytes have passed, both ways and over all connections together; `told` hears of each cut.
+    /// Calls `reached` each time when so many bytes have passed, both ways and over all connections together.
     #[must_use]
-    pub fn cut_after<const N: usize>(
+    pub fn when_passed<const N: usize>(
         mut self,
         bytes: [u64; N],
-        told: impl Fn(u64) + Send + Sync + 'static,
+        reached: impl Fn(u64) + Send + Sync + 'static,
     ) -> Self {
-        let (passed, cuts) = (AtomicU64::new(0), Mutex::new(bytes.into()));
-        self.plan = Arc::new(Plan { passed, cuts, told: Box::new(told) });
+        let (passed, marks) = (AtomicU64::new(0), Mutex::new(bytes.into()));
+        self.plan = Arc::new(Plan { passed, marks, reached: Box::new(reached) });
         self
     }
 
@@ -118,24 +118,20 @@ async fn pass(caller: TcpStream, server: SocketAddr, scissors: Scissors, plan: A
         biased;
         _ = cuts.changed() => {}
         // Whichever side ends first, both are closed.
-        () = one_way(from_caller, to_server, &plan, &scissors) => {}
-        () = one_way(from_server, to_caller, &plan, &scissors) => {}
+        () = one_way(from_caller, to_server, &plan) => {}
+        () = one_way(from_server, to_caller, &plan) => {}
     }
 }
 
-async fn one_way(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    plan: &Plan,
-    scissors: &Scissors,
-) {
+async fn one_way(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, plan: &Plan) {
     let mut buffer = vec![0; READ_BYTES];
     loop {
-        let most = plan.bytes_to_cut().min(READ_BYTES as u64) as usize;
+        let most = plan.bytes_to_mark().min(READ_BYTES as u64) as usize;
         match from.read(&mut buffer[..most]).await {
             Ok(bytes @ 1..) if to.write_all(&buffer[..bytes]).await.is_ok() => {
-                if plan.is_cut_by(bytes as u64) {
-                    return scissors.cut();
+                if plan.reaches_mark_by(bytes as u64) {
+                    // Others come first, such as whoever cuts.
+                    yield_now().await;
                 }
             }
             Ok(_) | Err(_) => return,
@@ -144,20 +140,20 @@ async fn one_way(
 }
 
 impl Plan {
-    /// How many bytes may still pass; at least one.
-    fn bytes_to_cut(&self) -> u64 {
-        let cuts = self.cuts.lock().unwrap_or_else(PoisonError::into_inner);
-        cuts.front().map_or(u64::MAX, |at| at.saturating_sub(self.passed.load(Ordering::Relaxed)).max(1))
+    /// How many bytes may still pass before something is to be done; at least one.
+    fn bytes_to_mark(&self) -> u64 {
+        let marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        marks.front().map_or(u64::MAX, |at| at.saturating_sub(self.passed.load(Ordering::Relaxed)).max(1))
     }
 
-    /// So many have passed; true if that was the last before a cut.
-    fn is_cut_by(&self, bytes: u64) -> bool {
+    /// So many have passed; true if something was done.
+    fn reaches_mark_by(&self, bytes: u64) -> bool {
         let passed = self.passed.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        let mut cuts = self.cuts.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = if cuts.front().is_some_and(|at| *at <= passed) { cuts.pop_front() } else { None };
-        drop(cuts);
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = if marks.front().is_some_and(|at| *at <= passed) { marks.pop_front() } else { None };
+        drop(marks);
         if let Some(at) = due {
-            (self.told)(at);
+            (self.reached)(at);
         }
         due.is_some()
     }

@@ -1,7 +1,6 @@
 //! Decisions about a session before it is opened.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +18,7 @@ use crate::error::OpenError;
 use crate::events::Announcer;
 use crate::net::{Config, Connections, Connector, Tls};
 use crate::open;
+use crate::plaintext::Plaintext;
 use crate::policy::Policies;
 use crate::resume;
 use crate::saved::{SavedSession, Saving, target_name};
@@ -381,33 +381,6 @@ impl Ready {
     }
 }
 
-/// Where a session may go without TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Plaintext {
-    Loopback,
-    Anywhere,
-}
-
-impl Plaintext {
-    //= A-25
-    fn check(self, target: &Uri) -> Result<(), OpenError> {
-        let host = target.host().unwrap_or_default();
-        if self == Self::Loopback && target.scheme_str() == Some("http") && !is_loopback(host) {
-            return Err(OpenError::Plaintext { host: host.to_owned() });
-        }
-        Ok(())
-    }
-}
-
-/// Whether the host is this one, by its name alone: nobody is asked what a name stands for.
-fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    match address.parse::<IpAddr>() {
-        Ok(address) => address.is_loopback(),
-        Err(_) => host.eq_ignore_ascii_case("localhost"),
-    }
-}
-
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let services: Vec<_> = self.services.iter().map(|policy| policy.name).collect();
@@ -425,33 +398,5 @@ impl fmt::Debug for Builder {
             .field("slot_waiters_max", &self.slot_waiters_max)
             .field("settings", &self.settings)
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    //= test A-25
-    #[test]
-    fn only_loopback_addresses_are_reached_without_tls() {
-        for (target, allowed) in [
-            ("http://127.0.0.1:1", true),
-            ("http://127.9.9.9:1", true),
-            ("http://[::1]:1", true),
-            ("http://localhost:1", true),
-            ("http://LOCALHOST", true),
-            ("https://ledger.example", true),
-            ("http://ledger.example", false),
-            ("http://localhost.example", false),
-            ("http://10.0.0.1:1", false),
-            ("http://0.0.0.0:1", false),
-            ("http://[::]:1", false),
-            ("http://127.0.0.1.example:1", false),
-        ] {
-            let uri: Uri = target.parse().unwrap();
-            assert_eq!(Plaintext::Loopback.check(&uri).is_ok(), allowed, "{target}");
-            assert!(Plaintext::Anywhere.check(&uri).is_ok());
-        }
     }
 }

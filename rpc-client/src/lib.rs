@@ -86,6 +86,7 @@ mod events;
 mod keeper;
 pub mod net;
 mod open;
+mod plaintext;
 mod policy;
 mod query;
 

@@ -97,7 +97,8 @@ use crate::state::State;
 ///
 /// When the last clone is dropped, and the last call made with it has ended, the background tasks stop and the
 /// connections close. Nothing is sent: the session at the server is left to its lease and linger. Whoever wants it to
-/// end calls [`release`](Session::release).
+/// end calls [`release`](Session::release). Whoever wants another process to go on with it keeps it in a file:
+/// [`save_to`](crate::Builder::save_to).
 #[derive(Clone)]
 pub struct Session {
     inner: Arc<Inner>,
@@ -284,7 +285,7 @@ impl Session {
 
     async fn close(&self) {
         self.inner.keeper.stop().await;
-        self.core().saving.remove().await;
+        self.core().saving.remove(self.core().number).await;
         self.core().net.shutdown(ending::CLOSE_GRACE).await;
     }
 }

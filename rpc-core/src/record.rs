@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::id::{Epoch, Fingerprint, Nonce, Sequence, SessionId, SlotId, TicketHash};
 use crate::negotiate::Agreement;
 use crate::principal::Principal;
+use crate::session::Kept;
 use crate::stream::secured::Resumption;
 use crate::transaction::Transaction;
 
@@ -85,12 +86,14 @@ pub struct SlotRecord {
 pub enum CallRecord {
     /// It was admitted. Its handler may have begun, and nobody knows how far it came if its server is gone.
     Begun(Fingerprint),
-    /// The same, of a stream: its handler may begin again where both sides have secured it.
+    /// The same, of a stream that is kept: its handler begins again where both sides have secured it.
     Streaming(Fingerprint, Box<Resumption>),
     /// It ran, and this is its reply.
     Done(Fingerprint, Reply),
     /// It ran, and its reply was over the bound: the status only, in a reply without message.
     ReplyDropped(Fingerprint, Reply),
+    /// It streamed and ran, and this is its reply, and where its stream came to its end.
+    Streamed(Fingerprint, Kept, Box<Resumption>),
     /// It was begun and given up, or may have been, and nobody knows how far it came. `None`: it was not seen again.
     Unknown(Option<Fingerprint>),
     /// It never ran and never will.
@@ -145,7 +148,14 @@ impl Change {
     pub fn has_happened(&self) -> bool {
         match self {
             Self::Create(_) | Self::Update(_) => false,
-            Self::Slot(slot) => !matches!(slot.call, CallRecord::Begun(_) | CallRecord::Settled),
+            Self::Slot(slot) => match &slot.call {
+                CallRecord::Begun(_) | CallRecord::Settled => false,
+                CallRecord::Streaming(_, at) => **at != Resumption::default(),
+                CallRecord::Done(..)
+                | CallRecord::ReplyDropped(..)
+                | CallRecord::Streamed(..)
+                | CallRecord::Unknown(_) => true,
+            },
             Self::Claim(_) | Self::Commit(..) | Self::End(_) | Self::Forget => true,
         }
     }

@@ -124,11 +124,13 @@ impl Methods {
     }
 
     /// Whether there are methods whose calls are kept in memory only: the next server on the same store cannot know what
-    /// became of those.
-    pub(crate) fn are_forgetful(&self) -> bool {
+    /// became of those. With `durable` the streams are kept that [may be](streams_durably).
+    pub(crate) fn are_forgetful(&self, durable: bool) -> bool {
         let forgotten = |method: &MethodPolicy| match method.delivery {
             Delivery::AtMostOnce => method.record == Record::Memory,
-            Delivery::Plain | Delivery::AtLeastOnce => method.checkpoint.is_some(),
+            Delivery::Plain | Delivery::AtLeastOnce => {
+                method.checkpoint.is_some() && !(durable && streams_durably(method))
+            }
             Delivery::ExactlyOnce => false,
         };
         self.methods.values().any(|method| forgotten(method))
@@ -164,12 +166,8 @@ fn unkept(method: &MethodPolicy, durability: Durability) -> Option<&'static str>
             "records its calls durably, and the store forgets them with the process: \
              give it a durable store, or say `record: MEMORY`",
         ),
-        (Delivery::AtMostOnce | Delivery::ExactlyOnce, Record::Durable, Durability::Durable)
-            if method.kind.streams() =>
-        {
-            Some(
-                "streams and records its calls durably, which this version does not do yet: say `record: MEMORY`",
-            )
+        (Delivery::ExactlyOnce, ..) if method.kind.streams() => {
+            Some("streams, and EXACTLY_ONCE is for calls of one message each way: say AT_MOST_ONCE")
         }
         (Delivery::AtMostOnce | Delivery::ExactlyOnce, ..)
         | (Delivery::Plain | Delivery::AtLeastOnce, ..) => later(method),
@@ -184,6 +182,12 @@ fn later(method: &MethodPolicy) -> Option<&'static str> {
     } else {
         None
     }
+}
+
+/// Whether what is secured of a method's streams is kept in a durable store, where the session has agreed on that.
+pub(crate) fn streams_durably(method: &MethodPolicy) -> bool {
+    let in_memory = method.is_protected() && method.record == Record::Memory;
+    method.kind.streams() && method.checkpoint.is_some() && !in_memory
 }
 
 /// Whether the handler of a method may be stopped.
@@ -279,9 +283,10 @@ mod tests {
         for method in [durable, exactly_once] {
             assert!(unkept(&method, Durability::Volatile).is_some());
             assert_eq!(unkept(&method, Durability::Durable), None);
-            let streams = MethodPolicy { kind: MethodKind::ClientStreaming, ..method };
-            assert!(unkept(&streams, Durability::Durable).is_some());
         }
+        let streams = |method| MethodPolicy { kind: MethodKind::ClientStreaming, ..method };
+        assert_eq!(unkept(&streams(durable), Durability::Durable), None);
+        assert!(unkept(&streams(exactly_once), Durability::Durable).is_some());
     }
 
     #[test]
@@ -294,8 +299,36 @@ mod tests {
             [ServicePolicy { methods: &DURABLE, ..LEDGER }, ServicePolicy { methods: &MEMORY, ..LEDGER }];
         let mut methods = Methods::default();
         methods.add(&ALL[0]);
-        assert!(!methods.are_forgetful());
+        assert!(!methods.are_forgetful(true));
         methods.add(&ALL[1]);
-        assert!(methods.are_forgetful());
+        assert!(methods.are_forgetful(true));
+    }
+
+    #[test]
+    fn a_stream_with_checkpoints_is_kept_unless_its_calls_are_kept_in_memory() {
+        const STREAM: MethodPolicy = MethodPolicy {
+            kind: MethodKind::ServerStreaming,
+            checkpoint: Some(Checkpoint {
+                every_messages: Some(40),
+                every_bytes: None,
+                every: None,
+                secure: Secure::Automatic,
+            }),
+            ..PLAIN
+        };
+        static STREAMS: [MethodPolicy; 1] = [STREAM];
+        static SERVICE: ServicePolicy = ServicePolicy { methods: &STREAMS, ..LEDGER };
+        let protected = MethodPolicy { delivery: Delivery::AtMostOnce, record: Record::Durable, ..STREAM };
+        assert!(streams_durably(&STREAM) && streams_durably(&protected));
+        for not in [
+            MethodPolicy { record: Record::Memory, ..protected },
+            MethodPolicy { checkpoint: None, ..STREAM },
+            MethodPolicy { kind: MethodKind::Unary, ..STREAM },
+        ] {
+            assert!(!streams_durably(&not), "{not:?}");
+        }
+        let mut methods = Methods::default();
+        methods.add(&SERVICE);
+        assert!(methods.are_forgetful(false) && !methods.are_forgetful(true));
     }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rpc_client::net::{Backoff, Config, Keepalive};
-use rpc_client::{Outcome, OutcomeExt as _, Session};
+use rpc_client::{Builder, Outcome, OutcomeExt as _, Session};
 use rpc_server::auth::JwtIssuer;
 use tokio::sync::watch;
 
@@ -54,19 +54,25 @@ pub enum What {
 ///
 /// The server refuses it, or is not there for 20 s.
 pub async fn open(address: SocketAddr, subject: &str) -> Result<Session, Box<dyn std::error::Error>> {
+    Ok(builder(address, subject)?.open().await?)
+}
+
+/// The session before it is opened.
+///
+/// # Errors
+///
+/// There is no token.
+pub fn builder(address: SocketAddr, subject: &str) -> Result<Builder, Box<dyn std::error::Error>> {
     let token =
         JwtIssuer::hs256(SECRET, ISSUER, AUDIENCE)?.token(subject, &[], Duration::from_secs(7_200))?;
     let net = Config::default()
         .backoff(Backoff::default().between(Duration::from_millis(2), Duration::from_millis(50)))
         .keepalive(Keepalive::new(Duration::from_secs(2), Duration::from_secs(2)));
-    let session = Session::builder(format!("http://{address}"))
+    Ok(Session::builder(format!("http://{address}"))
         .credentials(token)
         .service::<Client>()
         .retry_time(Duration::from_secs(60))
-        .net(net)
-        .open()
-        .await?;
-    Ok(session)
+        .net(net))
 }
 
 /// Calls one method after the other until it is told to stop, and counts in `answered`.

@@ -1,5 +1,8 @@
 //! Durable streams: what is secured is stored before the peer is told.
 
+use std::sync::Arc;
+
+use rpc_core::stream::Config;
 use rpc_core::stream::flow::Side;
 use rpc_core::stream::position::Serial;
 use rpc_core::stream::secured::Resumption;
@@ -12,11 +15,11 @@ impl Stream {
     /// One side of a call that goes on after a crash from what was [stored](Self::stored) last, while the peer's stream
     /// lives on. The application gives again what follows the secured point of its direction; what the peer has of that is
     /// compared and not sent.
-    pub fn restored(side: Side, config: &rpc_core::stream::Config, resumption: &Resumption) -> Self {
-        Self { shared: std::sync::Arc::new(Shared::restored(side, config, resumption)) }
+    pub fn restored(side: Side, config: &Config, resumption: &Resumption) -> Self {
+        Self { shared: Arc::new(Shared::restored(side, config, resumption)) }
     }
 
-    /// Waits until there is something to store of a [durable](rpc_core::stream::Config::durable) stream: the last secured
+    /// Waits until there is something to store of a [durable](Config::durable) stream: the last secured
     /// points of both directions. `None` when it is over before its end, so that nothing more will be confirmed; for a
     /// stream that is not durable, or ends in order, it waits until it is dropped.
     ///

@@ -10,26 +10,28 @@ use rpc_client::{Event, Session};
 use rpc_examples::bank::TransferRequest;
 use rpc_examples::bank::ledger_client::LedgerClient;
 use rpc_examples::bank::ledger_server::LedgerServer;
-use rpc_examples::books::Books;
+use rpc_examples::books::{Books, balance};
 use rpc_examples::demo;
 use rpc_examples::relay::{Relay, Scissors};
-use rpc_server::{MemoryStore, Server};
+use rpc_examples::shared::Shared;
+use rpc_server::Server;
+use rpc_store::EmbeddedStore;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    // The bank. The moment its first transfer is booked, the connection is cut: the reply is lost on the way.
-    let scissors = Scissors::new();
+    // The bank. The moment its first transfer is on the disk, the connection is cut: the reply is lost on the way.
+    let (directory, scissors) = (tempfile::tempdir()?, Scissors::new());
     let knife = scissors.clone();
-    let books = Books::new().when_booked(move || {
-        if knife.cuts() == 0 {
-            println!("server    booked 100 from alice to bob; now the connection is cut");
+    let store = Shared::new(EmbeddedStore::open(directory.path())?).when_committed(move |store| {
+        if knife.cuts() == 0 && matches!(balance(store, "bob"), Ok(Some(_))) {
+            println!("server    booked 100 from alice to bob, safe on the disk; now the connection is cut");
             knife.cut();
         }
     });
     let server = Server::builder()
         .authenticate(demo::authenticator()?)
-        .store(MemoryStore::new())
-        .service(LedgerServer::new(books.clone()))
+        .store(store.clone())
+        .service(LedgerServer::new(Books::new(store.clone())))
         .bind("127.0.0.1:0")
         .await?;
     let handle = server.handle();
@@ -67,13 +69,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     handle.drain(Duration::from_secs(5));
     serving.await??;
     relay.abort();
-    println!("server    drained; {} transfer in the books", books.transfers());
-    match (books.transfers(), reply.get_ref().balance) {
-        (1, 900) => {
+    let (alice, bob) = (balance(&store, "alice")?, balance(&store, "bob")?);
+    println!("server    drained; in the books alice has {}, bob {}", alice.unwrap_or(0), bob.unwrap_or(0));
+    match (reply.get_ref().balance, alice, bob) {
+        (900, Some(900), Some(100)) => {
             println!("success: booked once, told once");
             Ok(())
         }
-        (transfers, balance) => Err(format!("booked {transfers} times, balance {balance}").into()),
+        wrong => Err(format!("told and booked: {wrong:?}").into()),
     }
 }
 

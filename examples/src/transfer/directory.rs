@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::claims::Claims;
 use super::mark::{Announced, Mark, blocking};
 use super::name::Name;
-use super::part::{Part, Place};
+use super::part::{Hold, Part, Place};
 use super::source::Source;
 use super::trouble::Trouble;
 
@@ -16,7 +17,7 @@ pub const LISTED_MAX: usize = 1_000;
 
 /// The archive's directory. Cheap to clone; every clone is the same archive.
 ///
-/// One program at a time may write to it: names are claimed in its memory.
+/// One program at a time may write to it: names are claimed in its memory. The server has the store beside it for itself.
 #[derive(Debug, Clone)]
 pub struct Directory {
     path: PathBuf,
@@ -35,6 +36,11 @@ impl Directory {
             Ok(Self { path, claims: Claims::default() })
         })
         .await
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Begins to receive a file.
@@ -98,6 +104,6 @@ impl Directory {
     async fn place(&self, name: &Name) -> Result<Place, Trouble> {
         let claim = self.claims.claim(name).await?;
         let (part, target) = (self.path.join(name.part()), self.path.join(name.as_str()));
-        Ok(Place { part, target, claim: Some(claim) })
+        Ok(Place { part, target, hold: Hold::Claim(Arc::new(claim)) })
     }
 }

@@ -70,6 +70,12 @@ impl Failure {
         })
     }
 
+    /// The server's store cannot be opened.
+    pub fn of_store(error: &rpc_store::OpenError) -> Self {
+        let cause = error.source().map_or(String::new(), |cause| format!(": {cause}"));
+        Self::new(format!("{error}{cause}"))
+    }
+
     /// What the program returns to its caller.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.exit)

@@ -5,6 +5,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use blake3::Hash;
@@ -14,9 +15,10 @@ use super::PAGE_BYTES;
 use super::bar::{Audience, Bar, counted, human};
 use super::client::shown;
 use super::failure::Failure;
+use super::lock::Lock;
 use super::mark::{Announced, Mark, blocking};
 use super::name::{Name, PART};
-use super::part::{Part, Place, directory_of};
+use super::part::{Hold, Part, Place, directory_of};
 use super::receive::{Broken, first_page, receive};
 use super::trouble::Trouble;
 use crate::archive::DownloadRequest;
@@ -136,19 +138,15 @@ async fn prepare(
         && let Some(point) = checkpoints.resumed_incoming()
         && !getting.restart
     {
-        let (part, target) = (place.part.clone(), place.target.clone());
         let resumed = match Mark::decode(point.state()) {
-            Ok(mark) => Part::resume(place, mark).await,
+            Ok(mark) => Part::resume(place.clone(), mark).await,
             Err(trouble) => Err(trouble),
         };
         match resumed {
             Ok(part) => return Ok((checkpoints, Ready::Resumed(part))),
             // There is nothing that could be lost by beginning anew.
-            Err(Trouble::Lost) => {
-                let place = Place { part, target, claim: None };
-                return Ok((Checkpoints::of_activity(activity, None), Ready::Empty(place)));
-            }
-            Err(trouble) => return Err(Failure::with_file(target.display(), &trouble)),
+            Err(Trouble::Lost) => {}
+            Err(trouble) => return Err(Failure::with_file(place.target.display(), &trouble)),
         }
     }
     Ok((Checkpoints::of_activity(activity, None), Ready::Empty(place)))
@@ -176,28 +174,35 @@ async fn find(target: &Path, replace: bool) -> Result<WayIn, Trouble> {
             .ok_or(Trouble::NotRegular)?
             .to_str()
             .ok_or(Trouble::Name("it is not UTF-8"))?;
-        let id = match left_before(directory_of(&target), file)? {
+        let id = match ids_beside(&target, file)?.pop() {
             Some(id) => id,
             None => format!("{:0ID_DIGITS$x}", random()?),
         };
-        let part = target.with_file_name(format!("{file}.{id}{PART}"));
-        Ok(WayIn { place: Place { part, target, claim: None }, id })
+        let part_of = |id: &str| target.with_file_name(format!("{file}.{id}{PART}"));
+        let part = part_of(&id);
+        let lock = Lock::take(&part)?;
+        // Programs that begin at the same moment each take a part of their own and then see each other, one at least.
+        for other in ids_beside(&target, file)? {
+            if other != id && Lock::is_taken(&part_of(&other))? {
+                return Err(Trouble::Busy);
+            }
+        }
+        Ok(WayIn { place: Place { part, target, hold: Hold::Lock(Arc::new(lock)) }, id })
     })
     .await
 }
 
-/// The id of a part of the file, if there is one.
-fn left_before(directory: &Path, file: &str) -> io::Result<Option<String>> {
-    for entry in fs::read_dir(directory)? {
+/// The ids of the parts that lie beside a file.
+fn ids_beside(target: &Path, file: &str) -> io::Result<Vec<String>> {
+    let mut ids = Vec::new();
+    for entry in fs::read_dir(directory_of(target))? {
         let found = entry?.file_name();
         let id =
             found.to_str().and_then(|found| found.strip_prefix(file)?.strip_prefix('.')?.strip_suffix(PART));
         let is_id = |id: &&str| id.len() == ID_DIGITS && id.bytes().all(|digit| digit.is_ascii_hexdigit());
-        if let Some(id) = id.filter(is_id) {
-            return Ok(Some(id.to_owned()));
-        }
+        ids.extend(id.filter(is_id).map(str::to_owned));
     }
-    Ok(None)
+    Ok(ids)
 }
 
 fn random() -> io::Result<u64> {

@@ -10,6 +10,8 @@
 //! ```
 //!
 //! - A **connection** that is lost concerns the session only. Neither end of the transfer notices.
+//! - A **server that dies** and is started again calls its handler again, with the last secured point and its mark. The
+//!   caller does not notice.
 //! - A **caller that dies** comes back, asks for its activity by name and gets the last secured point, with its mark. It
 //!   reads again what lies before, compares, and goes on behind it. So does the archive with its part.
 //! - What was cut off, changed or damaged meanwhile is **refused**, never patched over.
@@ -24,6 +26,7 @@ pub mod failure;
 pub mod get;
 pub mod key;
 pub mod list;
+pub mod lock;
 pub mod mark;
 pub mod name;
 pub mod part;

@@ -3,10 +3,12 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use blake3::{Hash, Hasher};
 
 use super::claims::Claim;
+use super::lock::Lock;
 use super::mark::{Announced, Mark, blocking, read_to};
 use super::trouble::Trouble;
 use crate::archive::Page;
@@ -15,14 +17,23 @@ use crate::archive::Page;
 const PENDING_BYTES: usize = 256 << 10;
 
 /// Where a file goes: first beside its place, then, when it is whole, to it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Place {
     /// Where it grows.
     pub part: PathBuf,
     /// Where it belongs, in the same directory.
     pub target: PathBuf,
-    /// Keeps others away from both.
-    pub claim: Option<Claim>,
+    /// Keeps others away from both, until the last clone is dropped.
+    pub hold: Hold,
+}
+
+/// What keeps others away from a place.
+#[derive(Debug, Clone)]
+pub enum Hold {
+    /// The name is claimed in the memory of the archive, which no other program works on.
+    Claim(Arc<Claim>),
+    /// The part is locked against other programs.
+    Lock(Arc<Lock>),
 }
 
 /// A file on its way in.
@@ -52,11 +63,8 @@ impl Part {
     pub async fn begin(place: Place, announced: Announced) -> Result<Self, Trouble> {
         blocking(move || {
             check_free(&place.target, announced.replace)?;
-            match fs::remove_file(&place.part) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-                Ok(()) | Err(_) => {}
-            }
-            let file = OpenOptions::new().write(true).create_new(true).open(&place.part)?;
+            // Not removed and made anew: it may be what others are kept away by.
+            let file = OpenOptions::new().write(true).create(true).truncate(true).open(&place.part)?;
             Ok(Self::new(place, announced, file, 0, Box::default()))
         })
         .await
@@ -208,7 +216,9 @@ mod tests {
     const CONTENT: &[u8] = b"0123456789";
 
     fn place(home: &TempDir) -> Place {
-        Place { part: home.path().join("x.part"), target: home.path().join("x"), claim: None }
+        let (part, target) = (home.path().join("x.part"), home.path().join("x"));
+        let hold = Hold::Lock(Arc::new(Lock::take(&part).unwrap()));
+        Place { part, target, hold }
     }
 
     fn announced() -> Announced {

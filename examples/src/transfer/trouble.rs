@@ -42,8 +42,8 @@ pub enum Trouble {
     /// A file name that the archive does not take.
     #[error("not a name for the archive: {0}")]
     Name(&'static str),
-    /// Somebody else is sending a file of that name.
-    #[error("somebody else is sending a file of that name")]
+    /// Somebody else receives one there.
+    #[error("a file of that name is being received already")]
     Busy,
 }
 
@@ -78,8 +78,16 @@ impl Trouble {
     }
 }
 
+/// What callers do not learn, because they can do nothing about it, is logged for those who can: here, where every
+/// answer of the archive passes.
 impl From<Trouble> for Status {
     fn from(trouble: Trouble) -> Self {
+        match &trouble {
+            Trouble::Disk(cause) => tracing::error!(error = %cause, "the disk of the archive failed"),
+            Trouble::Denied => tracing::error!("the archive may not read or write one of its files"),
+            Trouble::Full => tracing::warn!("the disk of the archive is full"),
+            _ => {}
+        }
         Self::new(trouble.code(), trouble.to_string())
     }
 }

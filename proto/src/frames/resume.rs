@@ -11,7 +11,7 @@ use super::Malformed;
 use super::wire::{position_from_wire, position_to_wire, received_from_wire, received_to_wire};
 use crate::pb::session::v1 as pb;
 
-/// Longest value that is looked at. The longest that anybody has reason to send has 152 characters; the rest is for fields
+/// Longest value that is looked at. The longest that anybody has reason to send has 167 characters; the rest is for fields
 /// to come.
 const VALUE_BYTES_MAX: usize = 1 << 10;
 

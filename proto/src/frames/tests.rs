@@ -80,7 +80,7 @@ proptest! {
     ) {
         let resume = Resume { generation: Generation(generation), send_from, received };
         let value = resume_value(&resume);
-        prop_assert!(value.len() <= 152);
+        prop_assert!(value.len() <= 167);
         prop_assert_eq!(parse_resume(&value), Ok(resume));
     }
 

@@ -202,10 +202,15 @@ impl Saving {
         blocking(path, move |path| saved.save(path)).await
     }
 
-    /// Removes the file of a session that this side has ended.
-    pub(crate) async fn remove(&self) {
+    /// Removes the file of a session that this side has ended, unless another session is kept there by now.
+    pub(crate) async fn remove(&self, number: SessionId) {
         let Some(path) = self.path.clone() else { return };
-        if let Err(error) = blocking(path, file::remove).await {
+        let target = self.target.clone();
+        let removed = blocking(path, move |path| match SavedSession::load(path)? {
+            Some(saved) if saved.number == number && saved.target == target => file::remove(path),
+            Some(_) | None => Ok(()),
+        });
+        if let Err(error) = removed.await {
             // The next process is told that the session is gone.
             tracing::warn!(error = %error.told(), "the file of an ended session stays");
         }

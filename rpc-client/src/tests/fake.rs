@@ -304,7 +304,10 @@ fn as_usual(seen: &Seen) -> Act {
     match seen.path.as_str() {
         OPEN => Act::message(&opened()),
         RENEW => Act::message(&RenewResponse { lease: seconds(30), ..RenewResponse::default() }),
-        QUERY => found(State::NotExecuted, seen.parse::<QueryRequest>().sequence),
+        QUERY => match seen.parse() {
+            QueryRequest { settle: true, sequence, .. } => found(State::NotExecuted, sequence),
+            QueryRequest { .. } => found(State::Absent, 0),
+        },
         RELEASE => Act::message(&ReleaseResponse {}),
         ABORT => Act::message(&AbortResponse::default()),
         ATTACH => Act::Fail(Status::unimplemented("no Attach")),

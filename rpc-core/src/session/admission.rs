@@ -34,9 +34,14 @@ impl Keeping {
         }
     }
 
-    /// Whether a call that was begun by a server that is gone runs again.
-    pub(super) fn runs_again(self) -> bool {
-        matches!(self, Self::Store { idempotent: true } | Self::Stream | Self::Transaction)
+    /// Whether a call that was begun by a server that is gone runs again; `streams`: it has a place to go on from.
+    pub(super) fn runs_again(self, streams: bool) -> bool {
+        match self {
+            Self::Memory => false,
+            Self::Store { idempotent } => idempotent,
+            Self::Stream => streams,
+            Self::Transaction => true,
+        }
     }
 }
 

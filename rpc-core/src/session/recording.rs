@@ -12,6 +12,13 @@ use crate::store::WriteError;
 use crate::stream::secured::Resumption;
 use crate::transaction::Transaction;
 
+/// What is kept with a reply.
+#[derive(Default)]
+struct Ends {
+    transaction: Option<Transaction>,
+    end: Option<Resumption>,
+}
+
 impl Session {
     /// Judges a protected call. After [`Admission::Run`], or [`Effect::Dispatch`] after [`Admission::RunWhenRecorded`],
     /// the shell runs the handler and reports its end.
@@ -57,7 +64,19 @@ impl Session {
     ///
     /// True if the reply may be answered at once; otherwise when [`Effect::Recorded`] says so.
     pub fn complete(&mut self, call: CallId, reply: Reply, reply_bytes_max: Option<u32>) -> bool {
-        self.finish_call(call, reply, reply_bytes_max, None)
+        self.finish_call(call, reply, reply_bytes_max, Ends::default())
+    }
+
+    /// The same for a call that streams, with the place where its stream came to its end: what both sides then have, or the
+    /// reply makes needless. Without one a later server can answer with the status only.
+    pub fn complete_stream(
+        &mut self,
+        call: CallId,
+        reply: Reply,
+        reply_bytes_max: Option<u32>,
+        end: Option<Resumption>,
+    ) -> bool {
+        self.finish_call(call, reply, reply_bytes_max, Ends { end, ..Ends::default() })
     }
 
     /// The same for a call with a transaction, which is committed with the reply; or not, and then its handler runs
@@ -70,7 +89,7 @@ impl Session {
         reply_bytes_max: Option<u32>,
         transaction: Transaction,
     ) -> bool {
-        self.finish_call(call, reply, reply_bytes_max, Some(transaction))
+        self.finish_call(call, reply, reply_bytes_max, Ends { transaction: Some(transaction), end: None })
     }
 
     fn finish_call(
@@ -78,9 +97,9 @@ impl Session {
         call: CallId,
         reply: Reply,
         reply_bytes_max: Option<u32>,
-        transaction: Option<Transaction>,
+        ends: Ends,
     ) -> bool {
-        match self.slots.complete(call, reply, reply_bytes_max) {
+        match self.slots.complete(call, reply, reply_bytes_max, ends.end) {
             None => true,
             Some(Keeping::Memory) => {
                 self.calls_may_have_finished();
@@ -88,7 +107,7 @@ impl Session {
             }
             //= C-51
             Some(Keeping::Store { .. } | Keeping::Stream | Keeping::Transaction) => {
-                let record = match (transaction, self.slots.record(call.slot)) {
+                let record = match (ends.transaction, self.slots.record(call.slot)) {
                     (Some(transaction), Some(slot)) => {
                         self.persist(Change::Commit(Box::new(slot), Box::new(transaction)))
                     }
@@ -100,7 +119,8 @@ impl Session {
         }
     }
 
-    /// From where the stream of `call` goes on, which a server that is gone had begun.
+    /// From where the stream of `call` goes on after a crash, or where it came to its end; `None`: it is no stream that is
+    /// kept in the store.
     pub fn resumption(&self, call: CallId) -> Option<&Resumption> {
         self.slots.resumption(call)
     }

@@ -163,11 +163,12 @@ impl Slots {
         call: CallId,
         reply: Reply,
         reply_bytes_max: Option<u32>,
+        end: Option<Resumption>,
     ) -> Option<Keeping> {
         //= I6
         let bound = reply_bytes_max.unwrap_or(u32::MAX).min(self.reply_bytes_max);
         let kept = Kept::within(reply, bound);
-        let keeping = self.running_slot(call)?.complete(kept)?;
+        let keeping = self.running_slot(call)?.complete(kept, end.map(Box::new))?;
         if keeping == Keeping::Memory {
             self.running -= 1;
         }
@@ -216,7 +217,8 @@ impl Slots {
         abandoned
     }
 
-    /// From where the stream of `call` goes on, as far as the store knows.
+    /// From where the stream of `call` goes on, or where it came to its end, as far as the store knows; `None`: it is none
+    /// that is kept.
     pub(super) fn resumption(&self, call: CallId) -> Option<&Resumption> {
         self.last_call(call)?.resumption()
     }

@@ -16,6 +16,7 @@ use crate::principal::Principal;
 use crate::record::{
     CallRecord, Change, End, Reply, SessionRecord, SlotRecord, TicketHashes, Tombstone, Write,
 };
+use crate::session::Kept;
 use crate::stream::digest::Digest;
 use crate::stream::position::{Position, Serial};
 use crate::stream::secured::{Resumption, Secured};
@@ -121,8 +122,10 @@ pub fn resumption() -> Resumption {
 }
 
 /// Every kind of record that a slot can have.
-pub fn call_records() -> [CallRecord; 8] {
+pub fn call_records() -> [CallRecord; 10] {
     [
+        CallRecord::Streamed(Fingerprint(3), Kept::Whole(reply(5)), Box::new(resumption())),
+        CallRecord::Streamed(Fingerprint(3), Kept::StatusOnly(reply(0)), Box::default()),
         CallRecord::Streaming(Fingerprint(9), Box::default()),
         CallRecord::Streaming(Fingerprint(9), Box::new(resumption())),
         CallRecord::Begun(Fingerprint(7)),
@@ -298,7 +301,7 @@ fn slots_are_kept_with_their_session(store: &impl Store) {
     assert_eq!(missing, Err(WriteError::Missing));
     let kept: Vec<_> = call_records()
         .into_iter()
-        .zip([0, 1, 3, 4, 5, 200, 254, 255])
+        .zip([0, 1, 3, 4, 5, 6, 7, 200, 254, 255])
         .map(|(call, at)| slot(at, 5, call))
         .collect();
     for slot in kept.iter().rev() {

@@ -2,6 +2,7 @@
 
 mod arrival;
 mod frameless;
+mod here;
 mod securing;
 mod storing;
 
@@ -18,6 +19,7 @@ use super::secured::Secured;
 use super::{Config, POINTS_UNCONFIRMED_MAX, STATE_BYTES_UNCONFIRMED_MAX, Verify};
 use crate::frame::{At, Credit, Frame, Received, STATE_BYTES_MAX, SyncPoint};
 use arrival::{Arrival, Part};
+use here::Here;
 use securing::Securing;
 
 /// What the application gets when it asks for more.
@@ -64,6 +66,7 @@ pub struct Receiver {
     unwanted: bool,
     arrival: Option<Arrival>,
     generation: Generation,
+    here: Here,
     /// In which END came.
     ended_in: Generation,
 }
@@ -105,6 +108,7 @@ impl Receiver {
             unwanted: false,
             arrival: None,
             generation: Generation::default(),
+            here: Here::default(),
             ended_in: Generation::default(),
         }
     }
@@ -162,7 +166,7 @@ impl Receiver {
     /// # Errors
     ///
     /// The place leaves a gap, or what was sent before it is not what arrived.
-    //= S-17, S-19, S-20, D-11, I14
+    //= S-17, S-19, S-20, S-35, D-11, I14
     pub fn at(&mut self, at: At) -> Result<(), StreamError> {
         let Some(arrival) = &mut self.arrival else { return Ok(()) };
         let (stated, expected) = (at.generation, self.generation);
@@ -175,6 +179,7 @@ impl Receiver {
             // The sender was restored. What this side has stays as it is; points go on from here.
             self.generation = stated;
             self.digest.restart_chain();
+            self.here.rejoin();
         }
         Ok(())
     }
@@ -190,10 +195,11 @@ impl Receiver {
         let Some(arrival) = &mut self.arrival else { return Ok(()) };
         let Part::New(run) = arrival.run(run, self.received, self.digest.crc())? else { return Ok(()) };
         let end = self.received.plus(run.messages(), run.bytes());
-        if let Some(end) = self.ended {
+        if let Some(ended) = self.ended {
             // A sender that was restored gave an end before that it does not give now.
             let is_new = self.ended_in < self.generation;
-            return Err(if is_new { StreamError::Diverged(end) } else { Violation::AfterEnd { end }.into() });
+            let after_end = Violation::AfterEnd { end: ended };
+            return Err(if is_new { StreamError::Diverged(end) } else { after_end.into() });
         }
         // A message longer than the credit is in order when everything before it is secured. The sender, which learns
         // that later than it is so here, begins it only then.
@@ -203,6 +209,7 @@ impl Receiver {
         }
         run.parts().iter().for_each(|part| self.digest.update(part));
         self.received = end;
+        self.here.leave();
         self.queue.push_back(Queued::Messages(run));
         self.drop_unwanted();
         Ok(())
@@ -366,7 +373,8 @@ impl Receiver {
         self.next_serial = point.serial.next();
         self.verified = point.position;
         self.cadence.placed(point.position);
-        self.securing.arrived(point.clone());
+        let again = self.here.place(&point.state);
+        self.securing.arrived(point.clone(), again);
         self.queue.push_back(Queued::Point(point));
         self.drop_unwanted();
     }

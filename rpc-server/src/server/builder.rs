@@ -256,7 +256,7 @@ impl Builder<Arc<dyn Authenticator>, Arc<dyn Store>> {
         let sessions =
             Sessions::start(self.store, self.settings.terms, self.settings.limits, self.settings.entropy)
                 .map_err(StartError::Thread)?;
-        sessions.adopt(methods.are_forgetful()).map_err(StartError::Store)?;
+        sessions.adopt(|durable| methods.are_forgetful(durable)).map_err(StartError::Store)?;
         let (health, health_service) = tonic_health::server::health_reporter();
         routes.add_service(health_service);
         methods.add_plain("grpc.health.v1.Health", Access::Public);

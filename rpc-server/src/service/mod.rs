@@ -167,7 +167,8 @@ impl SessionService for Service {
         match answer.map_err(|error| Refusal::new(error.reason(), error.to_string()))? {
             Answer::Queried(state, last) => {
                 //= S-29
-                let resumption = if state == CallState::Running { live.tell_stream(call) } else { None };
+                let goes_on = matches!(state, CallState::Running | CallState::Unknown);
+                let resumption = if goes_on { live.tell_stream(call) } else { None };
                 Ok(Response::new(wire::query_response(&state, last, resumption.as_ref())))
             }
             other => Err(unexpected(&other)),

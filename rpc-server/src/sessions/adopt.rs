@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rpc_core::id::{Epoch, SessionId};
+use rpc_core::negotiate::Unit;
 use rpc_core::record::{SessionRecord, SlotRecord};
 use rpc_core::session::{Restored, Session};
 use rpc_core::store::{StoreError, Stored};
@@ -22,15 +23,15 @@ pub(crate) struct Adopted {
 }
 
 impl Sessions {
-    /// Goes on with the sessions of the store: each lingers until its owner comes back. With `forgetful` there are methods
-    /// whose calls are kept in memory only.
+    /// Goes on with the sessions of the store: each lingers until its owner comes back. `is_forgetful` says whether there
+    /// are methods whose calls are kept in memory only, in a session that has agreed on durable streams or has not.
     ///
     /// Blocks while it reads, so it comes before anything is served.
     ///
     /// # Errors
     ///
     /// The store failed; nothing is to be served from it.
-    pub(crate) fn adopt(self: &Arc<Self>, forgetful: bool) -> Result<Adopted, StoreError> {
+    pub(crate) fn adopt(self: &Arc<Self>, is_forgetful: impl Fn(bool) -> bool) -> Result<Adopted, StoreError> {
         let mut adopted = Adopted::default();
         let mut after = None;
         loop {
@@ -41,6 +42,7 @@ impl Sessions {
                 match stored {
                     Stored::Live(epoch, record, slots) => {
                         adopted.live += 1;
+                        let forgetful = is_forgetful(record.agreement.units.contains(Unit::Durable));
                         self.adopt_live(id, epoch, *record, slots, forgetful);
                     }
                     Stored::Ended(epoch, tombstone) => {

@@ -62,6 +62,8 @@ struct Core {
     stoppable: Vec<(CallId, CancellationToken)>,
     /// Calls whose records are on their way to the store.
     recording: Vec<(CallId, oneshot::Sender<Recorded>)>,
+    /// Streams of which it is on its way up to where they are secured. At most one for each call.
+    securing: Vec<(CallId, oneshot::Sender<Recorded>)>,
     /// Running calls that later attempts wait for.
     awaited: Vec<(CallId, watch::Sender<Option<Reply>>)>,
     streams: Streams,
@@ -86,10 +88,11 @@ impl Core {
     }
 
     fn tell_recording(&mut self, call: CallId, recorded: Recorded) {
-        for (_, waiting) in self.recording.extract_if(.., |(of, _)| *of == call) {
-            // Whoever waited may be gone; what was recorded stays so.
-            let _ = waiting.send(recorded);
-        }
+        tell_waiting(&mut self.recording, call, recorded);
+    }
+
+    fn tell_securing(&mut self, call: CallId, recorded: Recorded) {
+        tell_waiting(&mut self.securing, call, recorded);
     }
 
     /// What stops the handler of `call`. It is there until the call has finished.
@@ -132,6 +135,7 @@ impl Live {
                 waiting,
                 stoppable: Vec::new(),
                 recording: Vec::new(),
+                securing: Vec::new(),
                 awaited: Vec::new(),
                 streams: Streams::default(),
                 scheduled: Timestamp::NEVER,
@@ -222,26 +226,49 @@ impl Live {
         })
     }
 
-    /// Judges an attempt of a call that streams, and finds its stream: the new one that `judge` gives with `Run`, the one
-    /// that there is otherwise, whether its handler runs or has ended.
+    /// Judges an attempt of a call that streams, and finds its stream: the new one that `judge` gives with an admission
+    /// that runs it, the one that there is otherwise, whether its handler runs or has ended. `judge` is told what was
+    /// found. Whoever runs a handler that is to wait for a record gets that, too.
     pub(crate) fn admit_stream<E>(
         self: &Arc<Self>,
         call: CallId,
-        judge: impl FnOnce(&mut Session) -> Result<(Admission, Option<NewStream>), E>,
-    ) -> Result<(Admission, Option<Found>), E> {
+        judge: impl FnOnce(&mut Session, Option<&Found>) -> Result<(Admission, Option<NewStream>), E>,
+    ) -> Result<AdmittedStream, E> {
         self.with_core(|core, _| {
-            let (admission, new) = judge(&mut core.session)?;
-            if let Some(new) = new {
-                core.streams.begin(call, new);
-            }
-            Ok((admission, core.streams.find(call)))
+            let found = core.streams.find(call);
+            let (admission, new) = judge(&mut core.session, found.as_ref())?;
+            let recording = (admission == Admission::RunWhenRecorded).then(|| core.recording_of(call));
+            let Some(new) = new else { return Ok(AdmittedStream { admission, found, recording }) };
+            core.streams.begin(call, new);
+            Ok(AdmittedStream { admission, found: core.streams.find(call), recording })
         })
     }
 
-    /// Tells from where the stream of a call can go on that runs, and remembers what was told.
+    /// Tells from where the stream of a call can go on that runs, or was begun by a server that is gone, and remembers what
+    /// was told.
     pub(crate) fn tell_stream(self: &Arc<Self>, call: CallId) -> Option<Resumption> {
         let mut core = self.lock();
-        if core.session.is_running(call) { core.streams.tell(call) } else { None }
+        if core.session.is_running(call) {
+            return core.streams.tell(call);
+        }
+        let resumption = core.session.resumption(call).cloned()?;
+        core.streams.told(call, &resumption);
+        Some(resumption)
+    }
+
+    /// Records up to where the stream of a running call is secured. Returns when the store has it, or will not have it.
+    ///
+    /// # Cancel safety
+    ///
+    /// The record is on its way when this is first polled.
+    //= S-28
+    pub(crate) async fn stream_secured(self: &Arc<Self>, call: CallId, at: Resumption) -> Recorded {
+        let (told, waiting) = oneshot::channel();
+        self.with_core(|core, _| {
+            core.securing.push((call, told));
+            core.session.stream_secured(call, at);
+        });
+        Recording(waiting).wait().await
     }
 
     /// The handler of a stream was dropped before its end. What is kept of the stream is what its caller is told.
@@ -364,8 +391,8 @@ impl Live {
             Effect::Dispatch(call) | Effect::Recorded(call) => core.tell_recording(call, Recorded::Yes),
             Effect::RunAgain(call) => core.tell_recording(call, Recorded::Again),
             Effect::NotRecorded(call, reason) => core.tell_recording(call, Recorded::No(reason)),
-            // No stream is kept in the store yet.
-            Effect::StreamRecorded(_) | Effect::StreamNotRecorded(..) => {}
+            Effect::StreamRecorded(call) => core.tell_securing(call, Recorded::Yes),
+            Effect::StreamNotRecorded(call, reason) => core.tell_securing(call, Recorded::No(reason)),
             Effect::Stop(call) => {
                 // It may come before the handler has asked for its token, and is kept for it then.
                 core.stop_of(call).cancel();
@@ -415,10 +442,25 @@ impl Live {
     }
 }
 
+/// What an attempt of a call that streams gets.
+pub(crate) struct AdmittedStream {
+    pub(crate) admission: Admission,
+    pub(crate) found: Option<Found>,
+    /// The handler waits for this record.
+    pub(crate) recording: Option<Recording>,
+}
+
 /// Who waits for the answer to an opening.
 pub(super) struct Opened {
     pub(super) request: RequestId,
     pub(super) answer: oneshot::Sender<Answer>,
+}
+
+fn tell_waiting(waiting: &mut Vec<(CallId, oneshot::Sender<Recorded>)>, call: CallId, recorded: Recorded) {
+    for (_, told) in waiting.extract_if(.., |(of, _)| *of == call) {
+        // Whoever waited may be gone; what was recorded stays so.
+        let _ = told.send(recorded);
+    }
 }
 
 fn tell(session: &mut Session, record: RecordId, answer: &Result<(), WriteError>) {

@@ -21,11 +21,11 @@ use dashmap::DashMap;
 use rpc_core::config::{Limits, Terms};
 use rpc_core::error::Reason;
 use rpc_core::id::{ConnectionId, Epoch, Nonce, SessionId, Ticket};
-use rpc_core::negotiate::Agreement;
+use rpc_core::negotiate::{Agreement, Unit};
 use rpc_core::principal::Principal;
 use rpc_core::registry::{Place, PlaceError, Registry};
 use rpc_core::session::{Answer, Authority, Opening, RequestId, Session, SessionUnknown};
-use rpc_core::store::{Store, StoreError};
+use rpc_core::store::{Durability, Store, StoreError};
 use rpc_core::time::Timestamp;
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -35,7 +35,7 @@ use activities::Activities;
 pub(crate) use clock::Clock;
 use committer::Committer;
 use live::Opened;
-pub(crate) use live::{Live, Recorded, Recording};
+pub(crate) use live::{AdmittedStream, Live, Recorded, Recording};
 use memory::StreamMemory;
 pub use ticket::{Entropy, SystemEntropy};
 
@@ -83,14 +83,19 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
-    /// Sessions under these terms and limits, kept in `store`.
+    /// Sessions under these terms and limits, kept in `store`. The unit *durable* is offered if that is durable, and only
+    /// then.
     pub(crate) fn start(
         store: Arc<dyn Store>,
-        terms: Terms,
+        mut terms: Terms,
         limits: Limits,
         entropy: Box<dyn Entropy>,
     ) -> std::io::Result<Arc<Self>> {
         let clock = Clock::new();
+        terms.units = match store.durability() {
+            Durability::Durable => terms.units.with(Unit::Durable),
+            Durability::Volatile => terms.units.without(Unit::Durable),
+        };
         let store_failed = CancellationToken::new();
         Ok(Arc::new(Self {
             clock,

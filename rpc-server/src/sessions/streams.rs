@@ -28,6 +28,8 @@ enum Entry {
     },
     /// The handler was dropped, and this is what its caller is told.
     GivenUp(Box<Status>),
+    /// A server that is gone had begun the call; this place was told since.
+    Told(Position),
 }
 
 /// A new stream with the memory that it may take.
@@ -44,6 +46,9 @@ pub(crate) enum Found {
     Stream(Stream, Position),
     /// Its handler was dropped for this.
     GivenUp(Box<Status>),
+    /// None, since its server is gone: where a caller goes on that was told so, reads no control frames and does not say
+    /// where.
+    Told(Position),
 }
 
 impl Streams {
@@ -52,6 +57,7 @@ impl Streams {
         Some(match self.of(call)? {
             Entry::Kept { stream, told, .. } => Found::Stream(stream.clone(), *told),
             Entry::GivenUp(status) => Found::GivenUp(status.clone()),
+            Entry::Told(place) => Found::Told(*place),
         })
     }
 
@@ -93,11 +99,22 @@ impl Streams {
             return None;
         }
         let resumption = stream.resumption();
-        *told = resumption.requests.as_ref().map_or(Position::ORIGIN, |secured| secured.position);
+        *told = place(&resumption);
         Some(resumption)
+    }
+
+    /// The same of a call that a server had begun that is gone.
+    //= S-29
+    pub(super) fn told(&mut self, call: CallId, at: &Resumption) {
+        self.by_slot.insert(call.slot, (call, Entry::Told(place(at))));
     }
 
     fn of(&self, call: CallId) -> Option<&Entry> {
         self.by_slot.get(&call.slot).filter(|(of, _)| *of == call).map(|(_, entry)| entry)
     }
+}
+
+/// From where requests are sent again.
+fn place(at: &Resumption) -> Position {
+    at.requests.as_ref().map_or(Position::ORIGIN, |secured| secured.position)
 }

@@ -83,7 +83,7 @@ async fn requests_that_are_reset_at_once_end_the_connection() {
     let server = Server::start(&Config::default());
     let mut stream = greeted(&server).await;
     let flood: Vec<u8> =
-        (0..100).flat_map(|call| [request(2 * call + 1), reset(2 * call + 1)].concat()).collect();
+        (0..300).flat_map(|call| [request(2 * call + 1), reset(2 * call + 1)].concat()).collect();
     stream.write_all(&flood).await.unwrap();
     let goaway = frame(&mut stream, GOAWAY).await.unwrap();
     assert_eq!(goaway[7], 11, "ENHANCE_YOUR_CALM");

@@ -19,19 +19,19 @@ const TASKS_PER_SESSION: u64 = 4;
 /// Calls that are answered between two deaths at least.
 const ANSWERS_PER_LIFE: u64 = 20;
 
-fn number(name: &str, default: u64) -> u64 {
+pub(super) fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |value| value.parse().expect("the variable is a number"))
 }
 
 /// What really happened, by id.
-struct Truth {
+pub(super) struct Truth {
     booked: BTreeMap<String, u64>,
     total: u64,
     noted: BTreeMap<String, u64>,
 }
 
 impl Truth {
-    fn read(directory: &Path, told: &[Told]) -> Self {
+    pub(super) fn read(directory: &Path, told: &[Told]) -> Self {
         let store = EmbeddedStore::open(directory.join("store")).unwrap();
         let count = |key: &str| {
             let found = store.get(key.as_bytes()).unwrap();
@@ -52,7 +52,7 @@ impl Truth {
         }
     }
 
-    fn check(&self, seed: u64, told: &Told) {
+    pub(super) fn check(&self, seed: u64, told: &Told) {
         let effects = self.effects(told);
         let is_true = match (&told.what, told.method) {
             (What::Replied(count, _), Method::Book) => effects == 1 && *count == 1,

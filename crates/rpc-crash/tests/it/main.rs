@@ -7,6 +7,7 @@
 
 mod failing;
 mod killed;
+mod resumed;
 mod transactions;
 
 use std::path::PathBuf;

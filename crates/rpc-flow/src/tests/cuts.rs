@@ -55,8 +55,7 @@ fn plan(seed: u64) -> Plan {
     let held = random.one_in(4);
     let mut config = Config::default();
     config.window_bytes = 1_000 << random.below(8);
-    // Beyond that it is not messages that fill a window this small, but what it costs to keep them.
-    config.window_messages = (4 << random.below(10)).min(config.window_bytes / 60);
+    config.window_messages = 4 << random.below(10);
     config.checkpoint = (held || random.one_in(2)).then(|| Checkpoint {
         every: held.then_some(Duration::from_millis(30)),
         ..policy(1 + random.below(30) as u32)

@@ -174,7 +174,7 @@ async fn first_part(config: &Config, scripts: &[Script; 2], life_bytes: [Option<
 }
 
 /// An application finds what it had when it secured the point.
-fn cut_back(log: &mut Vec<Seen>, secured: Option<&Secured>) {
+pub(super) fn cut_back(log: &mut Vec<Seen>, secured: Option<&Secured>) {
     let states = (0..=log.len()).find(|entries| {
         secured.is_some_and(|secured| match &secured.receiver_state {
             plain if plain.is_empty() => *entries as u64 == secured.position.messages,

@@ -2,6 +2,7 @@
 
 mod call;
 mod cuts;
+mod durable;
 mod ends;
 mod explicit;
 mod frameless;

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use rpc_core::id::{Fingerprint, Sequence, SessionId, SlotId};
 use rpc_core::record::{CallRecord, Reply, SlotRecord};
+use rpc_core::session::Kept;
 
 use super::cursor::{FieldReader, FieldWriter};
 use super::stream::{read_resumption, write_resumption};
@@ -14,6 +15,8 @@ const REPLY_DROPPED: u8 = 3;
 const UNKNOWN: u8 = 4;
 const SETTLED: u8 = 5;
 const STREAMING: u8 = 6;
+const STREAMED: u8 = 7;
+const STREAMED_DROPPED: u8 = 8;
 
 pub(crate) fn encode_slot(session: SessionId, record: &SlotRecord) -> Result<Vec<u8>, EncodeError> {
     let SlotRecord { slot, sequence, call } = record;
@@ -46,6 +49,16 @@ pub(crate) fn encode_slot(session: SessionId, record: &SlotRecord) -> Result<Vec
             write_fingerprint(&mut fields, *fingerprint);
             write_reply(&mut fields, reply)?;
         }
+        CallRecord::Streamed(fingerprint, kept, end) => {
+            let (call, reply) = match kept {
+                Kept::Whole(reply) => (STREAMED, reply),
+                Kept::StatusOnly(reply) => (STREAMED_DROPPED, reply),
+            };
+            fields.u8(call);
+            write_fingerprint(&mut fields, *fingerprint);
+            write_reply(&mut fields, reply)?;
+            write_resumption(&mut fields, end)?;
+        }
         CallRecord::Settled => fields.u8(SETTLED),
     }
     seal(&slot_key(session, *slot), Kind::Slot, &fields.into_bytes())
@@ -68,6 +81,8 @@ fn read_call(fields: &mut FieldReader<'_>) -> Result<CallRecord, DecodeError> {
         STREAMING => Ok(CallRecord::Streaming(read_fingerprint(fields)?, Box::new(read_resumption(fields)?))),
         DONE => Ok(CallRecord::Done(read_fingerprint(fields)?, read_reply(fields)?)),
         REPLY_DROPPED => Ok(CallRecord::ReplyDropped(read_fingerprint(fields)?, read_reply(fields)?)),
+        STREAMED => read_streamed(fields, Kept::Whole),
+        STREAMED_DROPPED => read_streamed(fields, Kept::StatusOnly),
         UNKNOWN => Ok(CallRecord::Unknown(match fields.presence("fingerprint")? {
             true => Some(read_fingerprint(fields)?),
             false => None,
@@ -75,6 +90,14 @@ fn read_call(fields: &mut FieldReader<'_>) -> Result<CallRecord, DecodeError> {
         SETTLED => Ok(CallRecord::Settled),
         _ => Err(DecodeError::Field("call")),
     }
+}
+
+fn read_streamed(
+    fields: &mut FieldReader<'_>,
+    kept: impl FnOnce(Reply) -> Kept,
+) -> Result<CallRecord, DecodeError> {
+    let (fingerprint, reply) = (read_fingerprint(fields)?, read_reply(fields)?);
+    Ok(CallRecord::Streamed(fingerprint, kept(reply), Box::new(read_resumption(fields)?)))
 }
 
 fn write_fingerprint(fields: &mut FieldWriter, fingerprint: Fingerprint) {

@@ -32,11 +32,16 @@ pub(super) enum Phase {
         resumption: Option<Box<Resumption>>,
     },
     /// Its handler has ended, and its reply is on the way to the store.
-    Recording { run: Run, kept: Kept },
+    Recording {
+        run: Run,
+        kept: Kept,
+        /// Where its stream came to its end.
+        end: Option<Box<Resumption>>,
+    },
     /// A server that is gone had begun it.
     Begun { fingerprint: Fingerprint, resumption: Option<Box<Resumption>> },
     /// It ran.
-    Done { fingerprint: Fingerprint, kept: Kept },
+    Done { fingerprint: Fingerprint, kept: Kept, end: Option<Box<Resumption>> },
     /// It was begun, and nobody knows how far it came. Without a fingerprint it was settled before it was seen again.
     Unknown { fingerprint: Option<Fingerprint> },
     /// The store failed with its record.
@@ -76,10 +81,13 @@ impl Slot {
                 Phase::Begun { fingerprint: *fingerprint, resumption: Some(resumption.clone()) }
             }
             CallRecord::Done(fingerprint, reply) => {
-                Phase::Done { fingerprint: *fingerprint, kept: Kept::Whole(reply.clone()) }
+                Phase::Done { fingerprint: *fingerprint, kept: Kept::Whole(reply.clone()), end: None }
             }
             CallRecord::ReplyDropped(fingerprint, reply) => {
-                Phase::Done { fingerprint: *fingerprint, kept: Kept::StatusOnly(reply.clone()) }
+                Phase::Done { fingerprint: *fingerprint, kept: Kept::StatusOnly(reply.clone()), end: None }
+            }
+            CallRecord::Streamed(fingerprint, kept, end) => {
+                Phase::Done { fingerprint: *fingerprint, kept: kept.clone(), end: Some(end.clone()) }
             }
             CallRecord::Unknown(fingerprint) => Phase::Unknown { fingerprint: *fingerprint },
             CallRecord::Settled => Phase::Settled,
@@ -96,12 +104,12 @@ impl Slot {
                 None => CallRecord::Begun(*fingerprint),
                 Some(resumption) => CallRecord::Streaming(*fingerprint, resumption.clone()),
             },
-            Phase::Recording { run: Run { fingerprint, .. }, kept } | Phase::Done { fingerprint, kept } => {
-                match kept {
-                    Kept::Whole(reply) => CallRecord::Done(*fingerprint, reply.clone()),
-                    Kept::StatusOnly(reply) => CallRecord::ReplyDropped(*fingerprint, reply.clone()),
-                }
-            }
+            Phase::Recording { run: Run { fingerprint, .. }, kept, end }
+            | Phase::Done { fingerprint, kept, end } => match (end, kept) {
+                (Some(end), kept) => CallRecord::Streamed(*fingerprint, kept.clone(), end.clone()),
+                (None, Kept::Whole(reply)) => CallRecord::Done(*fingerprint, reply.clone()),
+                (None, Kept::StatusOnly(reply)) => CallRecord::ReplyDropped(*fingerprint, reply.clone()),
+            },
             Phase::Doubtful { fingerprint } => CallRecord::Begun(*fingerprint),
             Phase::Unknown { fingerprint } => CallRecord::Unknown(*fingerprint),
             Phase::Settled => CallRecord::Settled,
@@ -117,7 +125,8 @@ impl Slot {
             .then(|| Box::new((self.last, self.attempt, std::mem::take(&mut self.phase))));
         let CallAttempt { call, attempt } = admit.attempt;
         (self.last, self.attempt, self.used) = (call.sequence, attempt, true);
-        self.phase = Phase::Running { run, before, resumption: None };
+        let resumption = (admit.keeping == Keeping::Stream).then(Box::default);
+        self.phase = Phase::Running { run, before, resumption };
         admission
     }
 
@@ -152,15 +161,17 @@ impl Slot {
         *self = Self { last: sequence, used: true, attempt: Attempt(0), phase };
     }
 
-    /// From where the stream of the call goes on, as far as the store knows.
+    /// From where the stream of the call goes on, or where it came to its end, as far as the store knows; `None`: it is
+    /// none.
     pub(super) fn resumption(&self) -> Option<&Resumption> {
         match &self.phase {
             Phase::Running { resumption, .. } | Phase::Begun { resumption, .. } => resumption.as_deref(),
+            Phase::Recording { end, .. } | Phase::Done { end, .. } => end.as_deref(),
             _ => None,
         }
     }
 
-    /// The stream of the running call goes on from here. False if it is none.
+    /// The stream of the running call goes on from here. False if it is none that is kept.
     pub(super) fn stream_secured(&mut self, at: Resumption) -> bool {
         let Phase::Running { run: Run { keeping: Keeping::Stream, .. }, resumption, .. } = &mut self.phase
         else {
@@ -171,19 +182,21 @@ impl Slot {
     }
 
     /// The handler came to its end. `None` if it had before.
-    pub(super) fn complete(&mut self, kept: Kept) -> Option<Keeping> {
+    pub(super) fn complete(&mut self, kept: Kept, end: Option<Box<Resumption>>) -> Option<Keeping> {
         let Phase::Running { run, .. } = self.phase else { return None };
         self.phase = match run.keeping {
-            Keeping::Memory => Phase::Done { fingerprint: run.fingerprint, kept },
-            Keeping::Store { .. } | Keeping::Stream | Keeping::Transaction => Phase::Recording { run, kept },
+            Keeping::Memory => Phase::Done { fingerprint: run.fingerprint, kept, end },
+            Keeping::Store { .. } | Keeping::Stream | Keeping::Transaction => {
+                Phase::Recording { run, kept, end }
+            }
         };
         Some(run.keeping)
     }
 
     /// The store has the reply.
     pub(super) fn recorded(&mut self) {
-        if let Phase::Recording { run, kept } = std::mem::take(&mut self.phase) {
-            self.phase = Phase::Done { fingerprint: run.fingerprint, kept };
+        if let Phase::Recording { run, kept, end } = std::mem::take(&mut self.phase) {
+            self.phase = Phase::Done { fingerprint: run.fingerprint, kept, end };
         }
     }
 
@@ -260,7 +273,7 @@ impl Slot {
             Phase::Done { kept: Kept::Whole(reply), .. } => Admission::Replay(reply.clone()),
             Phase::Done { kept: Kept::StatusOnly(reply), .. } => Admission::ReplyDropped(reply.clone()),
             //= C-52
-            Phase::Begun { resumption, .. } if admit.keeping.runs_again() => {
+            Phase::Begun { resumption, .. } if admit.keeping.runs_again(resumption.is_some()) => {
                 let run = Run::of(&admit);
                 let resumption = resumption.take();
                 self.used = true;

@@ -337,7 +337,7 @@ fn a_stream_is_secured_when_the_store_knows_and_begins_again_from_there() {
     let stream = kept("0.1.0", Keeping::Stream);
     assert_eq!(world.session.admit(stream), Ok(Admission::RunWhenRecorded));
     let (intent, call) = world.change();
-    assert_eq!(call, CallRecord::Begun(Fingerprint(1)));
+    assert_eq!(call, CallRecord::Streaming(Fingerprint(1), Box::default()));
     world.session.durable(intent);
     world.left();
     for messages in [40, 80] {
@@ -380,4 +380,34 @@ fn a_stream_that_the_store_does_not_keep_is_not_secured() {
         world.session.stream_secured(id(call), at(40));
         assert_eq!(world.left(), [Effect::StreamNotRecorded(id(call), Reason::SessionEnded)]);
     }
+}
+
+/// The reply of a stream is answered by a later server, too, which has to know what both sides have.
+#[test]
+fn the_reply_of_a_stream_is_kept_with_the_place_of_its_end() {
+    let mut world = World::open();
+    world.session.admit(kept("0.1.0", Keeping::Stream)).unwrap();
+    world.store_answers();
+    world.left();
+    assert!(!world.session.complete_stream(id("0.1.0"), reply("r"), None, Some(at(40))));
+    let (done, call) = world.change();
+    let streamed = CallRecord::Streamed(Fingerprint(1), Kept::Whole(reply("r")), Box::new(at(40)));
+    assert_eq!(call, streamed);
+    world.session.stream_secured(id("0.1.0"), at(80));
+    assert_eq!(world.left(), [Effect::StreamNotRecorded(id("0.1.0"), Reason::SessionEnded)]);
+    world.session.durable(done);
+    world.left();
+    let mut world = world.restart(vec![record(1, streamed)], false);
+    world.present(TICKET).unwrap();
+    world.store_answers();
+    assert!(!world.session.may_start(id("0.1.1")));
+    assert_eq!(world.session.resumption(id("0.1.1")), Some(&at(40)));
+    assert_eq!(world.session.admit(kept("0.1.1", Keeping::Stream)), Ok(Admission::Replay(reply("r"))));
+}
+
+/// A method that had no checkpoints when the call was begun.
+#[test]
+fn a_call_that_was_no_stream_does_not_begin_again_as_one() {
+    let mut world = restored(vec![begun(1)], false);
+    assert_eq!(world.session.admit(kept("0.1.1", Keeping::Stream)), Ok(Admission::Unknown));
 }

@@ -20,7 +20,7 @@ use crate::stream::secured::Secured;
 pub(super) struct Securing {
     mode: Secure,
     held: bool,
-    waiting: VecDeque<SyncPoint>,
+    waiting: VecDeque<Waiting>,
     state_bytes: usize,
     /// The last point that the application has come to.
     passed: Serial,
@@ -29,6 +29,14 @@ pub(super) struct Securing {
     /// The last one that counts. Not after `declared`.
     secured: Option<Declared>,
     due: bool,
+}
+
+/// A point that is not declared secured.
+#[derive(Debug)]
+struct Waiting {
+    point: SyncPoint,
+    /// The application knows it under an older number: it is secured with the one before.
+    again: bool,
 }
 
 /// A point with what the application left there.
@@ -63,9 +71,10 @@ impl Securing {
         has_room(self.waiting.len(), self.state_bytes, state_bytes)
     }
 
-    pub(super) fn arrived(&mut self, point: SyncPoint) {
+    /// The next point. One that was here `again` is not shown to the application.
+    pub(super) fn arrived(&mut self, point: SyncPoint, again: bool) {
         self.state_bytes += point.state.len();
-        self.waiting.push_back(point);
+        self.waiting.push_back(Waiting { point, again });
     }
 
     /// A point that arrived before comes again: it must be the same one.
@@ -84,7 +93,7 @@ impl Securing {
     pub(super) fn passed(&mut self, point: &SyncPoint) -> bool {
         self.passed = point.serial;
         match self.mode {
-            Secure::Explicit => true,
+            Secure::Explicit => !self.passed_again(point.serial),
             Secure::Automatic => {
                 self.declare(point.serial, Bytes::new());
                 false
@@ -153,16 +162,31 @@ impl Securing {
     /// Those that are remembered.
     pub(super) fn points(&self) -> impl Iterator<Item = &SyncPoint> {
         let declared = self.declared.iter().chain(&self.secured).map(|last| &last.point);
-        self.waiting.iter().chain(declared)
+        self.waiting.iter().map(|waiting| &waiting.point).chain(declared)
+    }
+
+    /// Whether the application knows that point under an older number.
+    fn passed_again(&mut self, serial: Serial) -> bool {
+        let mut waiting = self.waiting.iter();
+        let again =
+            waiting.find(|waiting| waiting.point.serial == serial).is_some_and(|waiting| waiting.again);
+        let is_next = self.waiting.front().is_some_and(|waiting| waiting.point.serial == serial);
+        if again && is_next {
+            let state = self.declared.as_ref().map(|last| last.state.clone());
+            self.declare(serial, state.unwrap_or_default());
+        }
+        again
     }
 
     fn declare(&mut self, serial: Serial, state: Bytes) {
         let mut last = None;
-        while self.waiting.front().is_some_and(|point| point.serial <= serial) {
+        while let Some(Waiting { point, again }) = self.waiting.front()
+            && (point.serial <= serial || *again && point.serial <= self.passed)
+        {
+            self.state_bytes -= point.state.len();
             last = self.waiting.pop_front();
-            self.state_bytes -= last.as_ref().map_or(0, |point| point.state.len());
         }
-        let Some(point) = last else { return };
+        let Some(Waiting { point, .. }) = last else { return };
         let declared = Declared { point, state };
         self.declared = Some(declared.clone());
         if !self.held {

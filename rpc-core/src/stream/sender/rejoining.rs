@@ -35,7 +35,7 @@ impl Place {
 
 impl Sender {
     /// A direction of which its peer may have more than the last stored point.
-    //= S-28
+    //= S-28, S-34
     pub(in crate::stream) fn restored(mut self) -> Self {
         self.rejoining = Some(Rejoining::Unknown);
         self
@@ -86,7 +86,7 @@ impl Sender {
     /// # Errors
     ///
     /// It is not the same. Nothing that follows is sent.
-    //= S-20, S-28, I13
+    //= S-20, S-34, I13
     pub(super) fn catch_up(&mut self) -> Result<(), StreamError> {
         let Some(Rejoining::Until(place)) = self.rejoining else { return Ok(()) };
         let diverged = Err(StreamError::Diverged(place.position));

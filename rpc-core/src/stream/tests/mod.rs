@@ -4,6 +4,7 @@ mod flow;
 mod frameless;
 mod link;
 mod pipe;
+mod restored;
 mod resumed;
 mod seeds;
 mod splitter;

@@ -103,7 +103,7 @@ fn every_interrupted_call_goes_on_from_its_last_secured_points() {
 
 /// The server is dropped and rebuilt from its store at any moment, also while it gives again what the client has, and
 /// while a write is under way. The client lives on.
-//= test I9, I10, I11, S-3, S-19, S-20, S-28, D-11
+//= test I9, I10, I11, S-3, S-19, S-20, S-28, S-34, S-35, D-11
 #[test]
 fn every_durable_call_ends_with_every_message_once_however_often_its_server_crashes() {
     let (mut crashes, mut repeated, mut kept) = (0, 0, 0);
@@ -121,8 +121,8 @@ fn every_durable_call_ends_with_every_message_once_however_often_its_server_cras
     assert!(kept > 1_000, "{kept} calls with secured requests");
 }
 
-/// The last byte of a message that the client has is another one the second time, or there are fewer of them.
-//= test S-20, S-28, I13
+/// A byte of a message that the client has is another one the second time, or there are fewer messages.
+//= test S-20, S-34, I13
 #[test]
 fn a_restored_handler_that_gives_something_else_is_found_out_before_anything_new_is_sent() {
     let mut found = 0;
