@@ -16,13 +16,15 @@ const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 
 /// `GET /` with END_STREAM and END_HEADERS on `stream`, in HPACK's static table.
-pub(crate) fn request(stream: u8) -> Vec<u8> {
-    vec![0, 0, 3, HEADERS, 5, 0, 0, 0, stream, 0x82, 0x84, 0x86]
+pub(crate) fn request(stream: u16) -> Vec<u8> {
+    let [high, low] = stream.to_be_bytes();
+    vec![0, 0, 3, HEADERS, 5, 0, 0, high, low, 0x82, 0x84, 0x86]
 }
 
 /// RST_STREAM with CANCEL.
-fn reset(stream: u8) -> Vec<u8> {
-    vec![0, 0, 4, 3, 0, 0, 0, 0, stream, 0, 0, 0, 8]
+fn reset(stream: u16) -> Vec<u8> {
+    let [high, low] = stream.to_be_bytes();
+    vec![0, 0, 4, 3, 0, 0, 0, high, low, 0, 0, 0, 8]
 }
 
 /// The payload of the next frame of type `wanted`, if one comes before the end.
