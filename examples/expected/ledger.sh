@@ -17,8 +17,7 @@ start() {
 start 127.0.0.1:0
 ledger-client "http://$address"
 ledger-client "http://$address" carol 5000
-kill -KILL "$server"
-{ wait "$server" || true; } 2>"$home/killed"
+{ kill -KILL "$server" && wait "$server"; } 2>/dev/null || true
 echo "the server is killed, and started again"
 start "$address"
 ledger-client "http://$address"

@@ -1,5 +1,5 @@
-//! What the example programs share: the bank and the file transfer, their generated code, the demonstration's key, and a
-//! connection to cut.
+//! What the example programs share: the bank and the file transfer, their generated code, the demonstration's key, a store
+//! to share, and a connection to cut.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod books;

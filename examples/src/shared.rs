@@ -4,8 +4,9 @@ use std::num::NonZeroU32;
 use std::ops::Range;
 use std::sync::Arc;
 
+use rpc_core::activity::Key;
 use rpc_core::id::SessionId;
-use rpc_core::record::Write;
+use rpc_core::record::{ActivityRecord, Write};
 use rpc_core::store::{Durability, Store, StoreError, Stored, WriteError};
 use rpc_core::transaction::Versioned;
 use rpc_store::EmbeddedStore;
@@ -56,5 +57,9 @@ impl Store for Shared {
 
     fn scan(&self, after: Option<SessionId>, limit: usize) -> Result<Vec<(SessionId, Stored)>, StoreError> {
         self.store.scan(after, limit)
+    }
+
+    fn scan_activities(&self, after: Option<&Key>, limit: usize) -> Result<Vec<ActivityRecord>, StoreError> {
+        self.store.scan_activities(after, limit)
     }
 }

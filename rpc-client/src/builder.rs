@@ -28,8 +28,8 @@ use crate::slots::Slots;
 /// Stands for "no end" where a duration does not fit the clock.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3_600);
 
-/// What streams with checkpoints need, and activities, which are such streams.
-const STREAM_UNITS: [Unit; 3] = [Unit::Resume, Unit::MinorSynchronize, Unit::Activity];
+/// What streams with checkpoints need, and activities, which are such streams; and what lets them outlive the server.
+const STREAM_UNITS: [Unit; 4] = [Unit::Resume, Unit::MinorSynchronize, Unit::Activity, Unit::Durable];
 
 /// Longest name of a program, in bytes.
 const CLIENT_NAME_MAX: usize = 128;
@@ -107,7 +107,7 @@ impl Builder {
     /// the token and without the session. Default: none declared, and the session may use what its principal may.
     ///
     /// A service that has a method with checkpoints adds the units that its streams need to the proposal: resume, minor
-    /// synchronize and activity.
+    /// synchronize and activity, and durable, which a server with a durable store agrees on.
     pub fn service<S: Described>(mut self) -> Self {
         if !self.services.iter().any(|policy| policy.name == S::POLICY.name) {
             self.services.push(S::POLICY);

@@ -17,6 +17,7 @@ mod name;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use name::{InvalidName, NAME_BYTES_MAX, Name};
@@ -25,6 +26,7 @@ use crate::config::Limits;
 use crate::error::Reason;
 use crate::id::{CallId, SessionId};
 use crate::principal::Principal;
+use crate::record::ActivityRecord;
 use crate::session::Kept;
 use crate::stream::position::{Position, Serial};
 use crate::stream::resume::Resume;
@@ -121,18 +123,22 @@ pub struct Activities {
     interrupted: BTreeSet<(Timestamp, Key)>,
     done: BTreeSet<(Timestamp, Key)>,
     bytes: u64,
+    /// Those that are no longer there, until somebody asks.
+    forgotten: Vec<(Key, Worker)>,
 }
 
 #[derive(Debug)]
 struct Entry {
     /// Path of the method.
-    method: &'static str,
+    method: Arc<str>,
+    /// The call that works on it, or did last.
+    worker: Worker,
     phase: Phase,
 }
 
 #[derive(Debug)]
 enum Phase {
-    Running(Worker),
+    Running,
     Interrupted { until: Timestamp, at: Resumption },
     Done { until: Timestamp, at: Resumption, kept: Kept },
 }
@@ -150,7 +156,20 @@ impl Activities {
             interrupted: BTreeSet::new(),
             done: BTreeSet::new(),
             bytes: 0,
+            forgotten: Vec::new(),
         }
+    }
+
+    /// Takes in an activity that an earlier server left in the store. No call works on it; its retention begins at `now`.
+    pub fn adopt(&mut self, now: Timestamp, record: ActivityRecord) {
+        let ActivityRecord { key, method, worker, at, done } = record;
+        let until = now + self.retention;
+        let phase = match done {
+            None => Phase::Interrupted { until, at },
+            Some(kept) => Phase::Done { until, at, kept },
+        };
+        self.add(&key);
+        self.put(&key, Entry { method, worker, phase });
     }
 
     /// Whether a call of `method` may work on the activity, and from where: [`begin`](Self::begin) without a change, for
@@ -164,13 +183,13 @@ impl Activities {
     pub fn check(
         &self,
         key: &Key,
-        method: &'static str,
+        method: &str,
         from: Option<&Resume>,
     ) -> Result<Option<Resumption>, BeginError> {
         let resume = from.filter(|resume| !is_beginning(resume));
         let found = self.by_key.get(key);
-        match (found.map(|entry| (&entry.phase, entry.method)), resume) {
-            (Some((Phase::Running(_), _)), _) => Err(BeginError::Busy),
+        match (found.map(|entry| (&entry.phase, &*entry.method)), resume) {
+            (Some((Phase::Running, _)), _) => Err(BeginError::Busy),
             (None, None) => self.has_room(&key.principal).map(|()| None),
             (Some((Phase::Interrupted { .. } | Phase::Done { .. }, _)), None) => Ok(None),
             (Some((Phase::Interrupted { at, .. }, of)), Some(resume))
@@ -181,6 +200,32 @@ impl Activities {
             (None | Some((Phase::Interrupted { .. } | Phase::Done { .. }, _)), Some(_)) => {
                 Err(BeginError::Moved)
             }
+        }
+    }
+
+    /// Whether a call may go on with the activity that it worked on at a server that is gone, and from where.
+    ///
+    /// # Errors
+    ///
+    /// Another call works on it, or has.
+    //= D-26
+    pub fn check_again(&self, key: &Key, worker: Worker) -> Result<Resumption, BeginError> {
+        match self.by_key.get(key) {
+            Some(Entry { phase: Phase::Interrupted { at, .. }, worker: last, .. }) if *last == worker => {
+                Ok(at.clone())
+            }
+            Some(Entry { phase: Phase::Running, .. }) => Err(BeginError::Busy),
+            Some(_) | None => Err(BeginError::Moved),
+        }
+    }
+
+    /// That call works on it from here on, until [`ended`](Self::ended). Nothing happens if it may not.
+    pub fn begin_again(&mut self, key: &Key, worker: Worker) {
+        if self.check_again(key, worker).is_ok()
+            && let Some(entry) = self.by_key.get(key)
+        {
+            let method = Arc::clone(&entry.method);
+            self.put(key, Entry { method, worker, phase: Phase::Running });
         }
     }
 
@@ -195,16 +240,16 @@ impl Activities {
     pub fn begin(
         &mut self,
         key: &Key,
-        method: &'static str,
+        method: &str,
         worker: Worker,
         from: Option<&Resume>,
     ) -> Result<Option<Resumption>, BeginError> {
         let resumption = self.check(key, method, from)?;
         if !self.by_key.contains_key(key) {
             self.make_room(&key.principal);
-            *self.per_principal.entry(key.principal.clone()).or_default() += 1;
         }
-        self.put(key, Entry { method, phase: Phase::Running(worker) });
+        self.add(key);
+        self.put(key, Entry { method: method.into(), worker, phase: Phase::Running });
         Ok(resumption)
     }
 
@@ -213,15 +258,26 @@ impl Activities {
     /// What is kept is forgotten after the retention.
     pub fn ended(&mut self, now: Timestamp, key: &Key, worker: Worker, ending: Ending) {
         let Some(entry) = self.by_key.get(key) else { return };
-        if !matches!(entry.phase, Phase::Running(running) if running == worker) {
+        if !matches!(entry.phase, Phase::Running) || entry.worker != worker {
             return;
         }
-        let (method, until) = (entry.method, now + self.retention);
+        let (method, until) = (Arc::clone(&entry.method), now + self.retention);
         let phase = match ending {
             Ending::Interrupted(at) => Phase::Interrupted { until, at },
             Ending::Done(at, kept) => Phase::Done { until, at, kept },
         };
-        self.put(key, Entry { method, phase });
+        self.put(key, Entry { method, worker, phase });
+    }
+
+    /// Whether some were forgotten since that was asked last.
+    pub fn has_forgotten(&self) -> bool {
+        !self.forgotten.is_empty()
+    }
+
+    /// Those that were forgotten since this was asked last, for more room or since their time was over, with the calls that
+    /// worked on them last.
+    pub fn take_forgotten(&mut self) -> Vec<(Key, Worker)> {
+        std::mem::take(&mut self.forgotten)
     }
 
     /// Forgets those whose time is over.
@@ -237,11 +293,11 @@ impl Activities {
     /// How an activity stands.
     //= D-19
     pub fn state(&self, key: &Key) -> State {
-        match self.by_key.get(key).map(|entry| &entry.phase) {
-            None => State::Absent,
-            Some(Phase::Running(worker)) => State::Running(*worker),
-            Some(Phase::Interrupted { at, .. }) => State::Interrupted(at.clone()),
-            Some(Phase::Done { at, kept, .. }) => State::Done(at.clone(), kept.clone()),
+        let Some(Entry { phase, worker, .. }) = self.by_key.get(key) else { return State::Absent };
+        match phase {
+            Phase::Running => State::Running(*worker),
+            Phase::Interrupted { at, .. } => State::Interrupted(at.clone()),
+            Phase::Done { at, kept, .. } => State::Done(at.clone(), kept.clone()),
         }
     }
 
@@ -315,10 +371,17 @@ impl Activities {
         self.per_principal.get(principal).copied().unwrap_or(0)
     }
 
+    /// Counts one more, if it is not there.
+    fn add(&mut self, key: &Key) {
+        if !self.by_key.contains_key(key) {
+            *self.per_principal.entry(key.principal.clone()).or_default() += 1;
+        }
+    }
+
     fn put(&mut self, key: &Key, entry: Entry) {
         self.bytes += entry.phase.bytes();
         match entry.phase {
-            Phase::Running(_) => false,
+            Phase::Running => false,
             Phase::Interrupted { until, .. } => self.interrupted.insert((until, key.clone())),
             Phase::Done { until, .. } => self.done.insert((until, key.clone())),
         };
@@ -330,6 +393,7 @@ impl Activities {
     fn remove(&mut self, key: &Key) {
         let Some(entry) = self.by_key.remove(key) else { return };
         self.left(key, &entry);
+        self.forgotten.push((key.clone(), entry.worker));
         if let Some(count) = self.per_principal.get_mut(&key.principal) {
             *count -= 1;
             if *count == 0 {
@@ -341,7 +405,7 @@ impl Activities {
     fn left(&mut self, key: &Key, entry: &Entry) {
         self.bytes -= entry.phase.bytes();
         match entry.phase {
-            Phase::Running(_) => false,
+            Phase::Running => false,
             Phase::Interrupted { until, .. } => self.interrupted.remove(&(until, key.clone())),
             Phase::Done { until, .. } => self.done.remove(&(until, key.clone())),
         };
@@ -351,14 +415,14 @@ impl Activities {
 impl Phase {
     fn until(&self) -> Timestamp {
         match self {
-            Self::Running(_) => Timestamp::NEVER,
+            Self::Running => Timestamp::NEVER,
             Self::Interrupted { until, .. } | Self::Done { until, .. } => *until,
         }
     }
 
     fn bytes(&self) -> u64 {
         let bytes = match self {
-            Self::Running(_) => 0,
+            Self::Running => 0,
             Self::Interrupted { at, .. } => state_bytes(at),
             Self::Done { at, kept: Kept::Whole(reply) | Kept::StatusOnly(reply), .. } => {
                 state_bytes(at) + reply.bytes()
@@ -368,7 +432,8 @@ impl Phase {
     }
 }
 
-fn state_bytes(at: &Resumption) -> usize {
+/// Bytes of what the applications left there.
+pub(crate) fn state_bytes(at: &Resumption) -> usize {
     let of = |secured: &Secured| secured.sender_state.len() + secured.receiver_state.len();
     at.requests.as_ref().map_or(0, of) + at.responses.as_ref().map_or(0, of)
 }

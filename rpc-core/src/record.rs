@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::id::{Epoch, Fingerprint, Nonce, Sequence, SessionId, SlotId, TicketHash};
+use crate::activity::{Key, Name, Worker, state_bytes};
+use crate::id::{CallId, Epoch, Fingerprint, Nonce, Sequence, SessionId, SlotId, TicketHash};
 use crate::negotiate::Agreement;
 use crate::principal::Principal;
 use crate::session::Kept;
@@ -81,6 +82,39 @@ pub struct SlotRecord {
     pub call: CallRecord,
 }
 
+/// An activity as the store keeps it, from the call that begins it on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActivityRecord {
+    /// Whose, and which.
+    pub key: Key,
+    /// Path of its method.
+    pub method: Arc<str>,
+    /// The call that works on it, or did last.
+    pub worker: Worker,
+    /// Up to where both sides have secured it.
+    pub at: Resumption,
+    /// What its call answered, where it is done.
+    pub done: Option<Kept>,
+}
+
+/// Stands for the fields of a record whose size does not vary much.
+const RECORD_BYTES: usize = 256;
+
+impl SlotRecord {
+    /// About how many bytes the store writes for it.
+    fn bytes(&self) -> usize {
+        let varying = match &self.call {
+            CallRecord::Done(_, reply) | CallRecord::ReplyDropped(_, reply) => reply.bytes(),
+            CallRecord::Streaming(_, at) => state_bytes(at),
+            CallRecord::Streamed(_, kept, end) => kept.bytes() + state_bytes(end),
+            CallRecord::Begun(_) | CallRecord::Working(..) | CallRecord::Unknown(_) | CallRecord::Settled => {
+                0
+            }
+        };
+        RECORD_BYTES + varying
+    }
+}
+
 /// What the store knows of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallRecord {
@@ -88,6 +122,8 @@ pub enum CallRecord {
     Begun(Fingerprint),
     /// The same, of a stream that is kept: its handler begins again where both sides have secured it.
     Streaming(Fingerprint, Box<Resumption>),
+    /// The same, of a stream that works on the activity of that name, whose record says where.
+    Working(Fingerprint, Name),
     /// It ran, and this is its reply.
     Done(Fingerprint, Reply),
     /// It ran, and its reply was over the bound: the status only, in a reply without message.
@@ -136,6 +172,14 @@ pub enum Change {
     /// The same, together with the effects of that call: all or nothing. Refused with
     /// [`WriteError::Conflict`](crate::store::WriteError::Conflict) if what the transaction has read is no longer so.
     Commit(Box<SlotRecord>, Box<Transaction>),
+    /// The activity is now this, and so is the slot of the call that works on it, where that has changed. The session is
+    /// the worker's.
+    Activity(Box<ActivityRecord>, Option<Box<SlotRecord>>),
+    /// The retention of an activity is over on which that call of the session worked last. The session may have been
+    /// forgotten before, and its epoch is not asked for. Refused with
+    /// [`WriteError::Missing`](crate::store::WriteError::Missing) if there is no such activity, or another call has worked
+    /// on it since.
+    ForgetActivity(Box<Key>, CallId),
     /// The session has ended; what its slots remember is forgotten.
     End(Box<Tombstone>),
     /// The retention time is over.
@@ -148,15 +192,39 @@ impl Change {
     pub fn has_happened(&self) -> bool {
         match self {
             Self::Create(_) | Self::Update(_) => false,
-            Self::Slot(slot) => match &slot.call {
-                CallRecord::Begun(_) | CallRecord::Settled => false,
+            Self::Slot(slot) | Self::Activity(_, Some(slot)) => match &slot.call {
+                CallRecord::Begun(_) | CallRecord::Working(..) | CallRecord::Settled => false,
                 CallRecord::Streaming(_, at) => **at != Resumption::default(),
                 CallRecord::Done(..)
                 | CallRecord::ReplyDropped(..)
                 | CallRecord::Streamed(..)
                 | CallRecord::Unknown(_) => true,
             },
-            Self::Claim(_) | Self::Commit(..) | Self::End(_) | Self::Forget => true,
+            Self::Activity(_, None)
+            | Self::Claim(_)
+            | Self::Commit(..)
+            | Self::End(_)
+            | Self::Forget
+            | Self::ForgetActivity(..) => true,
+        }
+    }
+
+    /// About how many bytes the store writes for it.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Create(record) | Self::Update(record) => {
+                let names = record.agreement.services.iter().map(|service| service.name.len());
+                let scopes = record.scopes.iter().map(|scope| scope.len());
+                RECORD_BYTES + names.chain(scopes).sum::<usize>()
+            }
+            Self::Slot(slot) => slot.bytes(),
+            Self::Commit(slot, transaction) => slot.bytes() + transaction.bytes(),
+            Self::Activity(activity, slot) => {
+                let done = activity.done.as_ref().map_or(0, Kept::bytes);
+                let slot = slot.as_ref().map_or(0, |slot| slot.bytes());
+                RECORD_BYTES + state_bytes(&activity.at) + done + slot
+            }
+            Self::Claim(_) | Self::End(_) | Self::Forget | Self::ForgetActivity(..) => RECORD_BYTES,
         }
     }
 }

@@ -129,6 +129,11 @@ impl Transaction {
         self.write_bytes = 0;
     }
 
+    /// Bytes of what it writes.
+    pub fn bytes(&self) -> usize {
+        self.write_bytes
+    }
+
     /// What it has read, in the order of the keys.
     pub fn reads(&self) -> impl Iterator<Item = (&Bytes, Version)> {
         self.reads.iter().map(|(key, version)| (key, *version))

@@ -104,6 +104,8 @@ fn contents(contents: &Contents) -> Value {
         "session_bytes": contents.session_bytes,
         "slots": contents.slots,
         "slot_bytes": contents.slot_bytes,
+        "activities": contents.activities,
+        "activity_bytes": contents.activity_bytes,
         "values": contents.values,
         "value_bytes": contents.value_bytes,
     })
@@ -135,6 +137,8 @@ impl Lines {
             session_bytes,
             slots,
             slot_bytes,
+            activities,
+            activity_bytes,
             values,
             value_bytes,
             ..
@@ -142,6 +146,7 @@ impl Lines {
         let sessions = format!("{sessions_live} live, {sessions_ended} ended, {}", bytes(*session_bytes));
         self.add("sessions", sessions);
         self.add("slots", format!("{slots} with a call, {}", bytes(*slot_bytes)));
+        self.add("activities", format!("{activities}, {}", bytes(*activity_bytes)));
         self.add("values", format!("{values}, {}", bytes(*value_bytes)));
     }
 }

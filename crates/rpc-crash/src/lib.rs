@@ -3,10 +3,13 @@
 //! - [`vault::Vault`]: the service; each method has another promise.
 //! - The binary `vault`: a server of its own process, on the embedded store.
 //! - [`process::Process`]: starts it, kills it, starts it again on the same address.
+//! - [`streamer`]: clients that upload, download and chat meanwhile; [`parts`]: what they send and must get.
 //! - [`caller`]: clients that call while that happens, and remember what they were told.
 
 pub mod caller;
+pub mod parts;
 pub mod process;
+pub mod streamer;
 pub mod vault;
 
 /// `vault.v1`, generated from `proto/`.

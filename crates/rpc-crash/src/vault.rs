@@ -1,5 +1,7 @@
 //! The service that is killed at work.
 
+pub mod streams;
+
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -7,30 +9,33 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rpc_server::{SessionExt as _, Transaction};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
+use self::streams::{Parts, Streams};
 use crate::pb::entry::Then;
 use crate::pb::vault_server::Vault as Service;
-use crate::pb::{Booked, Entry, Noted};
+use crate::pb::{Booked, Entry, Noted, Part, Stored, Wanted};
 
 /// Key of the count over all ids. Those of the ids begin with `id/`.
 const TOTAL: &str = "total";
 
-/// Keeps counts in the store, and notes in a file beside it.
+/// Keeps counts in the store, and beside it notes in a file and uploads in a directory.
 #[derive(Debug, Clone)]
 pub struct Vault {
     notes: Arc<Mutex<File>>,
+    streams: Streams,
 }
 
 impl Vault {
-    /// Opens the file of notes, or makes it.
+    /// Opens the file of notes and the directory `streams` beside it, or makes them.
     ///
     /// # Errors
     ///
-    /// The file is not to be had.
+    /// They are not to be had.
     pub fn open(notes: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(notes)?;
-        Ok(Self { notes: Arc::new(Mutex::new(file)) })
+        let streams = Streams::open(&notes.with_file_name("streams"))?;
+        Ok(Self { notes: Arc::new(Mutex::new(file)), streams })
     }
 
     async fn note(&self, entry: Entry) -> Result<Response<Noted>, Status> {
@@ -58,6 +63,21 @@ async fn add_one(transaction: &Transaction, key: &str) -> Result<u64, Status> {
 
 #[tonic::async_trait]
 impl Service for Vault {
+    type DownloadStream = Parts;
+    type ChatStream = Parts;
+
+    async fn upload(&self, request: Request<Streaming<Part>>) -> Result<Response<Stored>, Status> {
+        self.streams.upload(request).await
+    }
+
+    async fn download(&self, request: Request<Wanted>) -> Result<Response<Parts>, Status> {
+        self.streams.download(&request)
+    }
+
+    async fn chat(&self, request: Request<Streaming<Part>>) -> Result<Response<Parts>, Status> {
+        self.streams.chat(request)
+    }
+
     async fn book(&self, request: Request<Entry>) -> Result<Response<Booked>, Status> {
         let transaction = request.transaction()?.clone();
         let entry = request.into_inner();

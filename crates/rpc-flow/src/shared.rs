@@ -43,6 +43,7 @@ pub(crate) struct State {
     pub(crate) failure: Option<Status>,
     /// Where the application's reader stops at sync points.
     pub(crate) gate: Gate,
+    pub(crate) overlooked: Overlooked,
     /// The application's reader of what came in.
     reader: Slot,
     /// The task that reads the application's own body.
@@ -51,6 +52,14 @@ pub(crate) struct State {
     placing: Slot,
     roused: Roused,
     version: u64,
+}
+
+/// In which directions a handler is to go on from a point, and has not asked from which. If it went on all the same, it
+/// would be at another place than its caller.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Overlooked {
+    pub(crate) requests: bool,
+    pub(crate) responses: bool,
 }
 
 /// One attempt, as far as its two bodies have to know of each other.
@@ -87,8 +96,14 @@ impl Shared {
     }
 
     fn with_flow(side: Side, config: &Config, flow: Flow, resumption: Option<Resumption>) -> Self {
+        let at = resumption.as_ref().filter(|_| side == Side::Server);
+        let overlooked = Overlooked {
+            requests: at.is_some_and(|at| at.requests.is_some()),
+            responses: at.is_some_and(|at| at.responses.is_some()),
+        };
         let state = State {
             flow,
+            overlooked,
             line: None,
             conclusion: None,
             failure: None,

@@ -36,6 +36,13 @@ pub(crate) fn points_ignored() -> Status {
     Refusal::new(Reason::CheckpointsIgnored, message).into_status()
 }
 
+/// The handler is to go on from a sync point, and begins from the beginning.
+pub(crate) fn resumption_overlooked() -> Status {
+    let message =
+        "the handler did not ask from where the call goes on, and would begin again at its beginning";
+    Refusal::new(Reason::CheckpointsIgnored, message).into_status()
+}
+
 /// A status that a handler may get from the body that it reads: never CANCELLED.
 ///
 /// tonic takes CANCELLED from a request's body for the end of the request, and its handler a broken upload for a whole

@@ -17,6 +17,10 @@ pub struct Contents {
     pub slots: u64,
     /// Bytes of these: intents and replies.
     pub slot_bytes: u64,
+    /// Activities, whether or not a call works on them.
+    pub activities: u64,
+    /// Bytes of these: states and replies.
+    pub activity_bytes: u64,
     /// Values of the application.
     pub values: u64,
     /// Bytes of these.
@@ -37,6 +41,11 @@ impl Contents {
     /// A slot's record had `before` bytes and now has `after`; `None`: there is none.
     pub(crate) fn replace_slot(&mut self, before: Option<usize>, after: Option<usize>) {
         replace(&mut self.slots, &mut self.slot_bytes, before, after);
+    }
+
+    /// The same for an activity.
+    pub(crate) fn replace_activity(&mut self, before: Option<usize>, after: Option<usize>) {
+        replace(&mut self.activities, &mut self.activity_bytes, before, after);
     }
 
     /// The same for a value of the application.

@@ -4,7 +4,7 @@ use rpc_core::id::SessionId;
 use rpc_core::store::Stored;
 
 use crate::contents::Contents;
-use crate::encode::{Key, Life, decode_session, decode_slot, decode_value};
+use crate::encode::{Key, Life, decode_activity, decode_session, decode_slot, decode_value};
 
 /// What was found so far.
 #[derive(Debug)]
@@ -65,6 +65,11 @@ impl Inventory {
                 }
                 self.contents.replace_value(None, Some(bytes));
             }
+            Some(Key::Activity(activity)) => {
+                decode_activity(key, activity, value)
+                    .map_err(|error| format!("{}: {error}", activity_name(key)))?;
+                self.contents.replace_activity(None, Some(bytes));
+            }
             None => {
                 let shown = &key[..key.len().min(16)];
                 return Err(format!("the key \"{}\" is not one of ours", shown.escape_ascii()));
@@ -72,6 +77,11 @@ impl Inventory {
         }
         Ok(())
     }
+}
+
+/// Names an activity for whoever knows its key, and for nobody else.
+pub(crate) fn activity_name(key: &[u8]) -> String {
+    format!("the activity whose key has {} bytes and the CRC-32C {:08x}", key.len(), crc32c::crc32c(key))
 }
 
 /// Names a value of the application for whoever knows its keys, and for nobody else.

@@ -5,18 +5,21 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use bytes::Bytes;
+use rpc_core::activity::Worker;
 use rpc_core::id::{SessionId, SlotId};
-use rpc_core::record::{Change, SessionRecord, SlotRecord, Write};
+use rpc_core::record::{ActivityRecord, Change, SessionRecord, SlotRecord, Write};
 use rpc_core::store::{StoreError, Stored, WriteError};
 use rpc_core::transaction::{Transaction, Version};
 
 use crate::contents::Contents;
 use crate::encode::{
-    DecodeError, EncodeError, Key, Life, decode_life, decode_session, decode_value, encode_ended,
-    encode_live, encode_slot, encode_value, range_of, session_key, slot_key, value_key,
+    DecodeError, EncodeError, Key, Life, activity_key, decode_life, decode_session, decode_value,
+    encode_activity, encode_ended, encode_live, encode_slot, encode_value, range_of, session_key, slot_key,
+    value_key,
 };
 use crate::engine::{Changes, Engine, EngineError};
 use crate::inventory::value_name;
+use crate::read::read_activity;
 
 /// Bytes of records at which a plan takes no more writes. A write is at most a reply and a transaction of 1 MiB each,
 /// so a commit stays below 12 MiB.
@@ -30,6 +33,8 @@ pub(crate) struct Plan<'a> {
     sessions: BTreeMap<SessionId, Touched>,
     slots: BTreeMap<(SessionId, SlotId), Cell>,
     values: BTreeMap<Bytes, Cell>,
+    /// By the bytes of their keys, with the call that worked on them last.
+    activities: BTreeMap<Vec<u8>, (Cell, Option<Worker>)>,
     bytes: usize,
     answers: Vec<Result<(), WriteError>>,
 }
@@ -73,6 +78,7 @@ impl<'a> Plan<'a> {
             sessions: BTreeMap::new(),
             slots: BTreeMap::new(),
             values: BTreeMap::new(),
+            activities: BTreeMap::new(),
             bytes: 0,
             answers: Vec::new(),
         }
@@ -117,6 +123,10 @@ impl<'a> Plan<'a> {
             contents.replace_value(cell.before, cell.bytes(&key));
             cell.push_to(&mut changes, key);
         }
+        for (key, (cell, _)) in self.activities {
+            contents.replace_activity(cell.before, cell.bytes(&key));
+            cell.push_to(&mut changes, key);
+        }
         Planned { answers: self.answers, changes, contents }
     }
 
@@ -124,6 +134,9 @@ impl<'a> Plan<'a> {
     fn write(&mut self, write: &Write) -> Result<(), Stop> {
         let Write { session, epoch, change } = write;
         let (session, epoch) = (*session, *epoch);
+        if let Change::ForgetActivity(key, call) = change {
+            return self.forget_activity(&activity_key(key)?, Worker { session, call: *call });
+        }
         let now = self.touch(session)?.now;
         //= C-53, I7
         if let Some(Life::Live(stored) | Life::Ended(stored)) = now
@@ -150,6 +163,15 @@ impl<'a> Plan<'a> {
                 self.put_values(transaction)?;
                 self.put_slot(session, slot, record)
             }
+            (Change::Activity(activity, slot), Some(Life::Live(_))) => {
+                let record = encode_activity(activity)?;
+                let slot_record = slot.as_ref().map(|slot| encode_slot(session, slot)).transpose()?;
+                self.put_activity(activity, record)?;
+                match slot.as_ref().zip(slot_record) {
+                    Some((slot, record)) => self.put_slot(session, slot, record),
+                    None => Ok(()),
+                }
+            }
             (Change::End(tombstone), Some(Life::Live(_))) => {
                 let record = encode_ended(session, epoch, tombstone)?;
                 self.clear_slots(session)?;
@@ -164,7 +186,16 @@ impl<'a> Plan<'a> {
                 Ok(())
             }
             (Change::Create(_), Some(_)) => Err(WriteError::Exists.into()),
-            (Change::Update(_) | Change::Claim(_) | Change::Slot(_) | Change::Commit(..), _)
+            // It asks for no session, and was answered above.
+            (Change::ForgetActivity(..), _) => Ok(()),
+            (
+                Change::Update(_)
+                | Change::Claim(_)
+                | Change::Slot(_)
+                | Change::Commit(..)
+                | Change::Activity(..),
+                _,
+            )
             | (Change::End(_), Some(Life::Ended(_)) | None)
             | (Change::Forget, None) => Err(WriteError::Missing.into()),
         }
@@ -220,6 +251,44 @@ impl<'a> Plan<'a> {
                 place.insert(Cell { before, after: Some(record) });
             }
         }
+        Ok(())
+    }
+
+    /// The activity under that key as the writes so far leave it.
+    fn touch_activity(&mut self, key: Vec<u8>) -> Result<&mut (Cell, Option<Worker>), Stop> {
+        let place = match self.activities.entry(key) {
+            Entry::Occupied(place) => return Ok(place.into_mut()),
+            Entry::Vacant(place) => place,
+        };
+        let found = self.engine.get(place.key())?;
+        let worker = match &found {
+            Some(value) => Some(read_activity(place.key(), value)?.worker),
+            None => None,
+        };
+        let before = found.map(|value| place.key().len() + value.len());
+        Ok(place.insert((Cell { before, after: None }, worker)))
+    }
+
+    fn put_activity(&mut self, activity: &ActivityRecord, record: Vec<u8>) -> Result<(), Stop> {
+        self.bytes += record.len();
+        let (cell, worker) = self.touch_activity(activity_key(&activity.key)?)?;
+        (cell.after, *worker) = (Some(record), Some(activity.worker));
+        Ok(())
+    }
+
+    fn forget_activity(&mut self, key: &[u8], last: Worker) -> Result<(), Stop> {
+        let found = match self.activities.get(key) {
+            Some((_, worker)) => *worker,
+            None => match self.engine.get(key)? {
+                Some(value) => Some(read_activity(key, &value)?.worker),
+                None => None,
+            },
+        };
+        if found != Some(last) {
+            return Err(WriteError::Missing.into());
+        }
+        let (cell, worker) = self.touch_activity(key.to_vec())?;
+        (cell.after, *worker) = (None, None);
         Ok(())
     }
 

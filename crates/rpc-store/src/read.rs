@@ -3,11 +3,12 @@
 use std::iter::Peekable;
 
 use rpc_core::id::SessionId;
-use rpc_core::record::SlotRecord;
+use rpc_core::record::{ActivityRecord, SlotRecord};
 use rpc_core::store::{StoreError, Stored};
 
-use crate::encode::{Key, decode_session, decode_slot};
+use crate::encode::{Key, decode_activity, decode_session, decode_slot};
 use crate::engine::{EngineError, Scan};
+use crate::inventory::activity_name;
 
 /// The sessions of a scan, each with the slots that follow it. All are of one instant.
 pub(crate) struct Sessions {
@@ -45,6 +46,15 @@ impl Sessions {
             _ => Err(StoreError::Damaged(format!("a key behind session {session}"))),
         }))
     }
+}
+
+/// Reads an activity.
+pub(crate) fn read_activity(key: &[u8], value: &[u8]) -> Result<ActivityRecord, StoreError> {
+    let Some(Key::Activity(activity)) = Key::parse(key) else {
+        return Err(StoreError::Damaged("a key where an activity was expected".into()));
+    };
+    let damaged = |error| StoreError::Damaged(format!("{}: {error}", activity_name(key)));
+    decode_activity(key, activity, value).map_err(damaged)
 }
 
 impl Iterator for Sessions {

@@ -7,15 +7,16 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
+use rpc_core::activity::Key;
 use rpc_core::id::SessionId;
-use rpc_core::record::Write;
+use rpc_core::record::{ActivityRecord, Write};
 use rpc_core::store::{Durability, Store, StoreError, Stored, WriteError};
 use rpc_core::transaction::Versioned;
 
 use crate::contents::Contents;
 use crate::encode::{
-    COMMITS_KEY, NUMBERS_KEY, StoreId, decode_value, encode_counter, is_value_key, range_above, range_of,
-    value_key,
+    COMMITS_KEY, NUMBERS_KEY, StoreId, activities_above, activity_key, decode_value, encode_counter,
+    is_value_key, range_above, range_of, value_key,
 };
 use crate::engine::{Changes, Engine, Medium};
 use crate::error::OpenError;
@@ -23,7 +24,7 @@ use crate::inventory::value_name;
 use crate::layout::{Directory, Files};
 use crate::open::{self, Recovered};
 use crate::plan::Plan;
-use crate::read::Sessions;
+use crate::read::{Sessions, read_activity};
 use crate::stats::{Activity, Statistics};
 use crate::witness::Witness;
 
@@ -212,6 +213,15 @@ impl Store for EmbeddedStore {
 
     fn scan(&self, after: Option<SessionId>, limit: usize) -> Result<Vec<(SessionId, Stored)>, StoreError> {
         Sessions::new(self.engine.scan(range_above(after))).take(limit).collect()
+    }
+
+    fn scan_activities(&self, after: Option<&Key>, limit: usize) -> Result<Vec<ActivityRecord>, StoreError> {
+        let after = after.map(activity_key).transpose();
+        let after = after.map_err(|error| StoreError::Failed(error.to_string()))?;
+        let entries = self.engine.scan(activities_above(after)).take(limit);
+        entries
+            .map(|entry| entry.map_err(StoreError::from).and_then(|(key, value)| read_activity(&key, &value)))
+            .collect()
     }
 }
 

@@ -31,7 +31,7 @@ pub struct Command {
 enum What {
     /// Keeps an archive in a directory.
     Serve {
-        /// Where the files are.
+        /// Where the files are. What the server remembers of its callers is beside it, in DIR.store.
         #[arg(long, default_value = "archive")]
         dir: PathBuf,
         /// Where to listen; port 0 for any.

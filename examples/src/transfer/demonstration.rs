@@ -56,9 +56,13 @@ async fn show(home: &TempDir) -> Result<(), Failure> {
     let server = ServerProcess::start(home.path(), &key).await?;
     say("server    is another process, with an archive of its own");
 
-    let relay = Relay::bind(server.address, &Scissors::new()).await.map_err(failed)?;
+    let scissors = Scissors::new();
+    let knife = scissors.clone();
     let relay =
-        relay.cut_after(CUTS, |bytes| say(format!("network   cut after {} bytes", HumanCount(bytes))));
+        Relay::bind(server.address, &scissors).await.map_err(failed)?.when_passed(CUTS, move |bytes| {
+            say(format!("network   cut after {} bytes", HumanCount(bytes)));
+            knife.cut();
+        });
     let uri = format!("http://{}", relay.address().map_err(failed)?);
     let relay = tokio::spawn(relay.run());
 

@@ -47,7 +47,7 @@ impl Failure {
                 format!("{file}: the server has forgotten the session; the same command opens another")
             }
             Reason::TransportLost => {
-                format!("{file}: the server has gone away; the same command goes on as far as it remembers")
+                format!("{file}: the server has gone away; the same command goes on where it was")
             }
             Reason::ActivitiesExhausted => format!("{file}: too many transfers were begun and not ended"),
             _ => format!("{file}: {said}"),

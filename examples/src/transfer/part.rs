@@ -50,8 +50,18 @@ pub struct Part {
     hasher: Box<Hasher>,
     /// What of it is not yet in the file.
     pending: Vec<u8>,
-    /// It is whole and the sender's digest is ours.
-    verified: bool,
+    stage: Stage,
+}
+
+/// How far it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Something is missing.
+    Growing,
+    /// It is whole, and the sender's digest is ours.
+    Whole,
+    /// It is whole and at its place.
+    Placed,
 }
 
 impl Part {
@@ -72,29 +82,35 @@ impl Part {
 
     /// Goes on at a mark, which the disk must have: what lies behind it is cut off, what lies before it is read again.
     ///
+    /// At the mark at its end the file may be at its place already: a crash came before the sender heard of that.
+    ///
     /// # Errors
     ///
     /// [`Trouble::Lost`] if what lies before is not there; else the disk's.
     pub async fn resume(place: Place, mark: Mark) -> Result<Self, Trouble> {
         blocking(move || {
-            let file = OpenOptions::new().read(true).write(true).open(&place.part);
-            let mut file = file.map_err(|error| match Trouble::from(error) {
-                Trouble::Missing => Trouble::Lost,
-                other => other,
-            })?;
+            let is_whole = mark.offset == mark.announced.size;
+            let (mut file, stage) = match OpenOptions::new().read(true).write(true).open(&place.part) {
+                // A mark at the end was left after the digests had been compared.
+                Ok(file) if is_whole => (file, Stage::Whole),
+                Ok(file) => (file, Stage::Growing),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    (placed(&place.target, &mark)?.ok_or(Trouble::Lost)?, Stage::Placed)
+                }
+                Err(error) => return Err(error.into()),
+            };
             let hasher = read_to(&mut file, mark.offset, mark.digest)?.ok_or(Trouble::Lost)?;
-            file.set_len(mark.offset)?;
-            let mut part = Self::new(place, mark.announced, file, mark.offset, hasher);
-            // A mark at the end was left after the digests had been compared.
-            part.verified = part.is_whole();
-            Ok(part)
+            if stage != Stage::Placed {
+                file.set_len(mark.offset)?;
+            }
+            Ok(Self { stage, ..Self::new(place, mark.announced, file, mark.offset, hasher) })
         })
         .await
     }
 
     fn new(place: Place, announced: Announced, file: File, arrived: u64, hasher: Box<Hasher>) -> Self {
         let pending = Vec::with_capacity(PENDING_BYTES);
-        Self { place, announced, file, arrived, hasher, pending, verified: false }
+        Self { place, announced, file, arrived, hasher, pending, stage: Stage::Growing }
     }
 
     /// Takes the next page.
@@ -105,7 +121,7 @@ impl Part {
     /// its sender read; else the disk's.
     pub async fn append(mut self, page: Page) -> Result<Self, Trouble> {
         let Page { data, digest, .. } = page;
-        if self.verified || data.len() as u64 > self.announced.size - self.arrived {
+        if self.stage != Stage::Growing || data.len() as u64 > self.announced.size - self.arrived {
             return Err(Trouble::Malformed("there are more than its size says"));
         }
         self.arrived += data.len() as u64;
@@ -113,7 +129,7 @@ impl Part {
         self.pending.extend_from_slice(&data);
         match (self.is_whole(), digest.is_empty()) {
             (false, true) => {}
-            (true, false) if digest == self.hasher.finalize().as_bytes() => self.verified = true,
+            (true, false) if digest == self.hasher.finalize().as_bytes() => self.stage = Stage::Whole,
             (true, false) => return Err(Trouble::Damaged),
             (true, true) => return Err(Trouble::Malformed("the last has no digest")),
             (false, false) => return Err(Trouble::Malformed("the last comes before its size is reached")),
@@ -151,14 +167,16 @@ impl Part {
     /// [`Trouble::Malformed`] if it is not whole, [`Trouble::Exists`] if another came to its place meanwhile; else the
     /// disk's. What has arrived stays.
     pub async fn finish(mut self) -> Result<Hash, Trouble> {
-        if !self.verified {
+        if self.stage == Stage::Growing {
             return Err(Trouble::Malformed("they end before the file does"));
         }
         blocking(move || {
             self.write_pending()?;
             self.file.sync_all()?;
-            check_free(&self.place.target, self.announced.replace)?;
-            fs::rename(&self.place.part, &self.place.target)?;
+            if self.stage != Stage::Placed {
+                check_free(&self.place.target, self.announced.replace)?;
+                fs::rename(&self.place.part, &self.place.target)?;
+            }
             // The new name is safe only when the directory is.
             File::open(directory_of(&self.place.target))?.sync_all()?;
             Ok(self.hasher.finalize())
@@ -195,6 +213,17 @@ pub(super) fn directory_of(path: &Path) -> &Path {
     }
 }
 
+/// The file at its place, if it may be the one of which this mark is the end.
+fn placed(target: &Path, mark: &Mark) -> io::Result<Option<File>> {
+    let size = mark.announced.size;
+    match File::open(target) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+        Ok(file) if mark.offset == size && file.metadata()?.len() == size => Ok(Some(file)),
+        Ok(_) => Ok(None),
+    }
+}
+
 /// Whoever holds the claim is the only one who asks, so nothing comes between this and the rename.
 fn check_free(target: &Path, replace: bool) -> Result<(), Trouble> {
     match fs::symlink_metadata(target) {
@@ -211,14 +240,15 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::transfer::claims::Claims;
     use crate::transfer::name::Name;
 
     const CONTENT: &[u8] = b"0123456789";
 
-    fn place(home: &TempDir) -> Place {
-        let (part, target) = (home.path().join("x.part"), home.path().join("x"));
-        let hold = Hold::Lock(Arc::new(Lock::take(&part).unwrap()));
-        Place { part, target, hold }
+    async fn place(home: &TempDir) -> Place {
+        let name = Name::new("x").unwrap();
+        let hold = Hold::Claim(Arc::new(Claims::default().claim(&name).await.unwrap()));
+        Place { part: home.path().join("x.part"), target: home.path().join("x"), hold }
     }
 
     fn announced() -> Announced {
@@ -226,7 +256,7 @@ mod tests {
     }
 
     async fn part(home: &TempDir) -> Part {
-        Part::begin(place(home), announced()).await.unwrap()
+        Part::begin(place(home).await, announced()).await.unwrap()
     }
 
     fn page(data: &[u8]) -> Page {
@@ -256,7 +286,7 @@ mod tests {
         let part = part(&home).await.append(page(&CONTENT[..4])).await.unwrap();
         let (part, mark) = part.sync().await.unwrap();
         part.append(page(b"????")).await.unwrap().sync().await.unwrap();
-        let part = Part::resume(place(&home), mark).await.unwrap();
+        let part = Part::resume(place(&home).await, mark).await.unwrap();
         let part = part.append(last(&CONTENT[4..], blake3::hash(CONTENT))).await.unwrap();
         part.finish().await.unwrap();
         assert_eq!(fs::read(home.path().join("x")).unwrap(), CONTENT);
@@ -267,8 +297,25 @@ mod tests {
         let home = TempDir::new().unwrap();
         let part = part(&home).await.append(last(CONTENT, blake3::hash(CONTENT))).await.unwrap();
         let (_, mark) = part.sync().await.unwrap();
-        Part::resume(place(&home), mark).await.unwrap().finish().await.unwrap();
+        Part::resume(place(&home).await, mark).await.unwrap().finish().await.unwrap();
         assert_eq!(fs::read(home.path().join("x")).unwrap(), CONTENT);
+    }
+
+    #[tokio::test]
+    async fn one_that_is_at_its_place_stays_there() {
+        let home = TempDir::new().unwrap();
+        let part = part(&home).await.append(page(&CONTENT[..4])).await.unwrap();
+        let (part, middle) = part.sync().await.unwrap();
+        let part = part.append(last(&CONTENT[4..], blake3::hash(CONTENT))).await.unwrap();
+        let (part, end) = part.sync().await.unwrap();
+        part.finish().await.unwrap();
+        let again = Part::resume(place(&home).await, end.clone()).await.unwrap();
+        assert_eq!(again.finish().await.unwrap(), blake3::hash(CONTENT));
+        assert_eq!(fs::read(home.path().join("x")).unwrap(), CONTENT);
+
+        assert!(matches!(Part::resume(place(&home).await, middle).await, Err(Trouble::Lost)));
+        fs::write(home.path().join("x"), "something.").unwrap();
+        assert!(matches!(Part::resume(place(&home).await, end).await, Err(Trouble::Lost)));
     }
 
     #[tokio::test]
@@ -277,11 +324,11 @@ mod tests {
         let (_, mark) = part(&home).await.append(page(&CONTENT[..4])).await.unwrap().sync().await.unwrap();
         for damaged in [&b"012"[..], b"01234", b"0124"] {
             fs::write(home.path().join("x.part"), damaged).unwrap();
-            let resumed = Part::resume(place(&home), mark.clone()).await;
+            let resumed = Part::resume(place(&home).await, mark.clone()).await;
             assert_eq!(resumed.is_ok(), damaged == b"01234", "{damaged:?}");
         }
         fs::remove_file(home.path().join("x.part")).unwrap();
-        assert!(matches!(Part::resume(place(&home), mark).await, Err(Trouble::Lost)));
+        assert!(matches!(Part::resume(place(&home).await, mark).await, Err(Trouble::Lost)));
     }
 
     #[tokio::test]
@@ -315,6 +362,6 @@ mod tests {
         fs::write(home.path().join("x"), "mine").unwrap();
         assert!(matches!(part.finish().await, Err(Trouble::Exists)));
         assert_eq!(fs::read(home.path().join("x")).unwrap(), b"mine");
-        assert!(matches!(Part::begin(place(&home), announced()).await, Err(Trouble::Exists)));
+        assert!(matches!(Part::begin(place(&home).await, announced()).await, Err(Trouble::Exists)));
     }
 }

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rpc_server::net::Report;
 use rpc_server::Server;
+use rpc_server::net::Report;
 use rpc_store::{EmbeddedStore, OpenError};
 use tokio::io::AsyncReadExt as _;
 use tokio::signal::unix::{SignalKind, signal};
@@ -69,7 +69,9 @@ async fn open_store(archive: &Path) -> Result<EmbeddedStore, Failure> {
         }
         OpenError::NotAStore { path } => {
             let path = path.display();
-            Failure::new(format!("{path}: this is where the archive's store belongs, and it is something else"))
+            Failure::new(format!(
+                "{path}: this is where the archive's store belongs, and it is something else"
+            ))
         }
         other => Failure::of_store(&other),
     })
@@ -79,7 +81,8 @@ async fn open_store(archive: &Path) -> Result<EmbeddedStore, Failure> {
 fn store_of(archive: &Path) -> Result<PathBuf, Failure> {
     let say = |what: &dyn std::fmt::Display| Failure::new(format!("{}: {what}", archive.display()));
     let archive = archive.canonicalize().map_err(|error| say(&error))?;
-    let mut name = archive.file_name().ok_or_else(|| say(&"it has no place beside it for the store"))?.to_owned();
+    let mut name =
+        archive.file_name().ok_or_else(|| say(&"it has no place beside it for the store"))?.to_owned();
     name.push(".store");
     Ok(archive.with_file_name(name))
 }

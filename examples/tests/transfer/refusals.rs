@@ -43,7 +43,7 @@ async fn a_server_that_goes_away_in_the_middle_is_not_waited_for_for_ever() {
     drop((server, network));
     let done = Done::of(sending).await;
     assert_eq!(done.status.code(), Some(1));
-    let why = "transfer: big: the server has gone away; the same command goes on as far as it remembers";
+    let why = "transfer: big: the server has gone away; the same command goes on where it was";
     assert_eq!(done.stderr.lines().collect::<Vec<_>>(), ["the connection is lost; making another", why]);
 }
 
@@ -54,7 +54,9 @@ async fn a_server_that_has_forgotten_everything_is_not_believed_to_have_anything
     let mut network = Stalling::new(server.address, Way::ToServer, 5 * LEG as u64).await;
     let sending = home.transfer(&["send", "big", "--wait", "20", "--to", &network.uri]).spawn().unwrap();
     network.stalled().await;
-    let server = server.killed_and_started(&home).await;
+    let address = server.killed().await;
+    fs::remove_dir_all(home.path("archive.store")).unwrap();
+    let server = Server::start_at(&home, address).await;
     network.goes_on();
     let done = Done::of(sending).await;
     assert_eq!(done.status.code(), Some(1), "{done:?}");
@@ -156,6 +158,8 @@ async fn what_is_not_there_cannot_be_fetched() {
 #[tokio::test]
 async fn a_full_disk_of_the_archive_is_said_to_be_full() {
     let home = Home::new();
+    // The store has the room that it asks for at its beginning, which is more.
+    Server::start(&home).await.killed().await;
     let server = Server::start_within(&home, 3_000).await;
     home.file("big", 5 * LEG);
     let refused = home.run(&["send", "big", "--to", &server.uri]).await;
@@ -186,4 +190,94 @@ async fn one_name_is_for_one_file() {
     drop(Server::start(&home).await);
     let refused = home.run(&["send", "a", "b", "--as", "c"]).await;
     refused.badly(1, "--as names one file, and there are several");
+}
+
+#[tokio::test]
+async fn one_server_at_a_time_keeps_an_archive() {
+    let home = Home::new();
+    let _server = Server::start(&home).await;
+    std::os::unix::fs::symlink(home.path("archive"), home.path("alias")).unwrap();
+    for dir in ["archive", "./archive", "alias"] {
+        let refused = home.run(&["serve", "--listen", "127.0.0.1:0", "--dir", dir]).await;
+        refused.badly(1, &format!("{dir}: another server keeps this archive"));
+    }
+}
+
+#[tokio::test]
+async fn what_lies_at_the_place_of_the_store_is_left_alone() {
+    let home = Home::new();
+    fs::create_dir(home.path("archive.store")).unwrap();
+    fs::write(home.path("archive.store").join("diary"), "mine").unwrap();
+    let refused = home.run(&["serve", "--listen", "127.0.0.1:0"]).await;
+    let path = home.path("archive.store").canonicalize().unwrap();
+    let what = "this is where the archive's store belongs, and it is something else";
+    refused.badly(1, &format!("{}: {what}", path.display()));
+    assert_eq!(fs::read(path.join("diary")).unwrap(), b"mine");
+    home.run(&["serve", "--dir", "/"]).await.badly(1, "/: it has no place beside it for the store");
+}
+
+#[tokio::test]
+async fn one_get_at_a_time_receives_a_file() {
+    let home = Home::new();
+    let server = Server::start(&home).await;
+    let file = home.file("big", 12 * LEG);
+    home.run(&["send", "big", "--to", &server.uri]).await.well();
+    let mut network = Stalling::new(server.address, Way::ToClient, 8 * LEG as u64).await;
+    let first = home.transfer(&["get", "big", "-o", "copy", "--from", &network.uri]).spawn().unwrap();
+    network.stalled().await;
+    let get = ["get", "big", "-o", "copy", "--from", &server.uri];
+    home.run(&get).await.badly(1, "copy: a file of that name is being received already");
+    network.goes_on();
+    Done::of(first).await.well();
+    assert_same(&file, &home.path("copy"));
+}
+
+#[tokio::test]
+async fn gets_that_begin_together_do_not_mix() {
+    let home = Home::new();
+    let server = Server::start(&home).await;
+    let file = home.file("big", 4 * LEG);
+    home.run(&["send", "big", "--to", &server.uri]).await.well();
+    let get = ["get", "big", "-o", "copy", "--from", &server.uri];
+    let gets = [(); 4].map(|()| home.transfer(&get).spawn().unwrap());
+    let mut received = 0;
+    for get in gets {
+        let done = Done::of(get).await;
+        if done.status.success() {
+            received += 1;
+        } else {
+            let why = ["is being received already", "is there already; --replace replaces it"];
+            assert!(why.iter().any(|why| done.stderr.trim_end().ends_with(why)), "{done:?}");
+        }
+    }
+    // All of them may have stepped back for each other.
+    assert!(received <= 1, "{received} of them");
+    if received == 0 {
+        home.run(&get).await.well();
+    }
+    assert_same(&file, &home.path("copy"));
+    let left = fs::read_dir(home.path("")).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(left.filter(|name| name.to_string_lossy().ends_with(".part")).count(), 0);
+}
+
+#[tokio::test]
+async fn a_get_of_nothing_leaves_nothing() {
+    let home = Home::new();
+    let server = Server::start(&home).await;
+    let refused = home.run(&["get", "nothing", "-o", "copy", "--from", &server.uri]).await;
+    refused.badly(1, "nothing: the archive says: no such file");
+    let mut left = fs::read_dir(home.path("")).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(!left.any(|name| name.to_string_lossy().starts_with("copy")));
+}
+
+#[tokio::test]
+async fn the_archive_says_to_its_owner_alone_what_is_wrong_with_its_disk() {
+    let home = Home::new();
+    let server = Server::start_logging(&home, "log").await;
+    std::os::unix::fs::symlink(home.in_archive("loop"), home.in_archive("loop")).unwrap();
+    let refused = home.run(&["get", "loop", "--from", &server.uri]).await;
+    refused.badly(1, "loop: the archive says: the disk failed");
+    server.killed().await;
+    let log = fs::read_to_string(home.path("log")).unwrap();
+    assert!(log.contains("the disk of the archive failed") && log.contains("os error 40"), "{log}");
 }

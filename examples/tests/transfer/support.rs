@@ -89,24 +89,41 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start(home: &Home) -> Self {
-        Self::start_with(home, None, "127.0.0.1:0").await
+        Self::start_with(home, None, "127.0.0.1:0", Stdio::inherit()).await
     }
 
     /// One whose disk has this much room for a file.
     pub(crate) async fn start_within(home: &Home, kib: u32) -> Self {
-        Self::start_with(home, Some(kib), "127.0.0.1:0").await
+        Self::start_with(home, Some(kib), "127.0.0.1:0", Stdio::inherit()).await
+    }
+
+    /// One that logs to a file in its home.
+    pub(crate) async fn start_logging(home: &Home, log: &str) -> Self {
+        let log = fs::File::create(home.path(log)).unwrap();
+        Self::start_with(home, None, "127.0.0.1:0", log.into()).await
+    }
+
+    /// One at the address of another, which has ended.
+    pub(crate) async fn start_at(home: &Home, address: SocketAddr) -> Self {
+        Self::start_with(home, None, &address.to_string(), Stdio::inherit()).await
     }
 
     /// Kills it, and starts another one at the same address.
-    pub(crate) async fn killed_and_started(mut self, home: &Home) -> Self {
-        self.process.kill().await.unwrap();
-        Self::start_with(home, None, &self.address.to_string()).await
+    pub(crate) async fn killed_and_started(self, home: &Home) -> Self {
+        let address = self.killed().await;
+        Self::start_at(home, address).await
     }
 
-    async fn start_with(home: &Home, kib: Option<u32>, listen: &str) -> Self {
+    /// Kills it. Gives its address.
+    pub(crate) async fn killed(mut self) -> SocketAddr {
+        self.process.kill().await.unwrap();
+        self.address
+    }
+
+    async fn start_with(home: &Home, kib: Option<u32>, listen: &str, log: Stdio) -> Self {
         let serve = ["serve", "--until-stdin-closes", "--listen", listen, "--dir", "archive"];
         let mut command = home.transfer_within(kib, &serve);
-        let mut process = command.stdin(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        let mut process = command.stdin(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let first = soon("the server's first line", lines.next_line()).await.unwrap().unwrap();
         let address = first.strip_prefix("listening on ").unwrap().parse().unwrap();

@@ -6,6 +6,11 @@ use super::slots::Kept;
 use crate::record::Reply;
 
 impl Kept {
+    /// How many bytes are kept.
+    pub fn bytes(&self) -> usize {
+        self.reply().bytes()
+    }
+
     /// What is kept of a reply where `bytes_max` bytes of it may be.
     pub fn within(reply: Reply, bytes_max: u32) -> Self {
         if reply.bytes() <= bytes_max as usize {

@@ -4,10 +4,11 @@ use super::Session;
 use super::admission::{Admission, Admit, AdmitError, Keeping};
 use super::effect::{Answer, Effect, Event, RecordId, RequestId};
 use super::lifecycle::{Input, State};
+use crate::activity::Name;
 use crate::error::Reason;
 use crate::id::{CallId, SlotId};
 use crate::negotiate::Unit;
-use crate::record::{Change, Reply, SlotRecord};
+use crate::record::{ActivityRecord, Change, Reply, SlotRecord};
 use crate::store::WriteError;
 use crate::stream::secured::Resumption;
 use crate::transaction::Transaction;
@@ -17,6 +18,7 @@ use crate::transaction::Transaction;
 struct Ends {
     transaction: Option<Transaction>,
     end: Option<Resumption>,
+    activity: Option<Box<ActivityRecord>>,
 }
 
 impl Session {
@@ -27,6 +29,20 @@ impl Session {
     ///
     /// See [`AdmitError`]; the retry of a call that was admitted is answered whatever the state of the session.
     pub fn admit(&mut self, admit: Admit) -> Result<Admission, AdmitError> {
+        self.admit_working(admit, None)
+    }
+
+    /// The same for a call whose stream is kept, and that works on an activity. `activity` is what the store is to know of
+    /// that when the call begins.
+    ///
+    /// # Errors
+    ///
+    /// As [`admit`](Self::admit).
+    pub fn admit_working(
+        &mut self,
+        admit: Admit,
+        activity: Option<Box<ActivityRecord>>,
+    ) -> Result<Admission, AdmitError> {
         if !self.agreement.units.contains(Unit::ExactlyOnce) {
             //= C-57
             //= O-21
@@ -36,10 +52,11 @@ impl Session {
         if self.is_new(call) {
             self.takes_new_calls()?;
         }
-        let admission = self.slots.admit(admit)?;
+        let name = activity.as_ref().map(|activity| &activity.key.name);
+        let admission = self.slots.admit(admit, name)?;
         //= C-51
         if admission == Admission::RunWhenRecorded {
-            let record = self.persist_slot(call.slot);
+            let record = self.persist_work(call.slot, activity);
             self.outbox.after(record, Effect::Dispatch(call));
         }
         Ok(admission)
@@ -68,15 +85,17 @@ impl Session {
     }
 
     /// The same for a call that streams, with the place where its stream came to its end: what both sides then have, or the
-    /// reply makes needless. Without one a later server can answer with the status only.
+    /// reply makes needless. Without one a later server can answer with the status only. `activity` is what the store is to
+    /// know of the one that the call works on, if that changes.
     pub fn complete_stream(
         &mut self,
         call: CallId,
         reply: Reply,
         reply_bytes_max: Option<u32>,
         end: Option<Resumption>,
+        activity: Option<Box<ActivityRecord>>,
     ) -> bool {
-        self.finish_call(call, reply, reply_bytes_max, Ends { end, ..Ends::default() })
+        self.finish_call(call, reply, reply_bytes_max, Ends { end, activity, transaction: None })
     }
 
     /// The same for a call with a transaction, which is committed with the reply; or not, and then its handler runs
@@ -89,16 +108,15 @@ impl Session {
         reply_bytes_max: Option<u32>,
         transaction: Transaction,
     ) -> bool {
-        self.finish_call(call, reply, reply_bytes_max, Ends { transaction: Some(transaction), end: None })
+        self.finish_call(
+            call,
+            reply,
+            reply_bytes_max,
+            Ends { transaction: Some(transaction), ..Ends::default() },
+        )
     }
 
-    fn finish_call(
-        &mut self,
-        call: CallId,
-        reply: Reply,
-        reply_bytes_max: Option<u32>,
-        ends: Ends,
-    ) -> bool {
+    fn finish_call(&mut self, call: CallId, reply: Reply, reply_bytes_max: Option<u32>, ends: Ends) -> bool {
         match self.slots.complete(call, reply, reply_bytes_max, ends.end) {
             None => true,
             Some(Keeping::Memory) => {
@@ -111,7 +129,7 @@ impl Session {
                     (Some(transaction), Some(slot)) => {
                         self.persist(Change::Commit(Box::new(slot), Box::new(transaction)))
                     }
-                    _ => self.persist_slot(call.slot),
+                    _ => self.persist_work(call.slot, ends.activity),
                 };
                 self.slots.recording(record, call);
                 false
@@ -125,16 +143,29 @@ impl Session {
         self.slots.resumption(call)
     }
 
-    /// Both sides have secured the stream of `call` up to here. [`Effect::StreamRecorded`] says when the store knows; only
-    /// then may the other side be told.
+    /// The activity on which the stream of `call` works, whose record says from where it goes on after a crash.
+    pub fn activity(&self, call: CallId) -> Option<&Name> {
+        self.slots.activity(call)
+    }
+
+    /// Both sides have secured the stream of `call` up to here; `activity` is what the store is to know of the one that it
+    /// works on. [`Effect::StreamRecorded`] says when the store knows; only then may the other side be told.
     //= S-28
-    pub fn stream_secured(&mut self, call: CallId, at: Resumption) {
+    pub fn stream_secured(&mut self, call: CallId, at: Resumption, activity: Option<Box<ActivityRecord>>) {
         if self.slots.stream_secured(call, at) {
-            let record = self.persist_slot(call.slot);
+            let record = match activity {
+                Some(activity) => self.persist(Change::Activity(activity, None)),
+                None => self.persist_slot(call.slot),
+            };
             self.outbox.after(record, Effect::StreamRecorded(call));
         } else {
             self.outbox.at_once(Effect::StreamNotRecorded(call, Reason::SessionEnded));
         }
+    }
+
+    /// The activity is done on which a call worked that has ended before: nobody waits until the store knows.
+    pub fn activity_done(&mut self, activity: Box<ActivityRecord>) {
+        self.persist(Change::Activity(activity, None));
     }
 
     /// The handler of `call` will not come to its end: it was stopped, or its task is gone.
@@ -276,6 +307,16 @@ impl Session {
         if self.step(Input::Abort) {
             self.outbox.at_once(Effect::Event(event));
             self.stop_all();
+        }
+    }
+
+    fn persist_work(&mut self, slot: SlotId, activity: Option<Box<ActivityRecord>>) -> RecordId {
+        match activity {
+            Some(activity) => {
+                let slot = self.slots.record(slot).map(Box::new);
+                self.persist(Change::Activity(activity, slot))
+            }
+            None => self.persist_slot(slot),
         }
     }
 

@@ -8,6 +8,7 @@ mod slot;
 
 use super::admission::{Admission, Admit, AdmitError, Keeping};
 use super::effect::RecordId;
+use crate::activity::Name;
 use crate::id::{Attempt, CallId, Sequence, SlotId};
 use crate::policy::Cancellation;
 use crate::record::{Reply, SlotRecord};
@@ -37,7 +38,7 @@ pub enum Kept {
 }
 
 impl Kept {
-    fn reply(&self) -> &Reply {
+    pub(super) fn reply(&self) -> &Reply {
         match self {
             Self::Whole(reply) | Self::StatusOnly(reply) => reply,
         }
@@ -92,12 +93,12 @@ impl Slots {
         slots
     }
 
-    /// Judges a protected call.
+    /// Judges a protected call, which works on that activity if there is one.
     ///
     /// # Errors
     ///
     /// Whatever is neither the next call of its slot nor the last one again.
-    pub(super) fn admit(&mut self, admit: Admit) -> Result<Admission, AdmitError> {
+    pub(super) fn admit(&mut self, admit: Admit, activity: Option<&Name>) -> Result<Admission, AdmitError> {
         let call = admit.attempt.call;
         let forgetful = self.forgetful;
         let slot = self.slot(call.slot)?;
@@ -124,7 +125,7 @@ impl Slots {
             slot.lose(call.sequence, admit);
             return Ok(Admission::Unknown);
         }
-        let admission = slot.begin(admit);
+        let admission = slot.begin(admit, activity);
         self.running += 1;
         Ok(admission)
     }
@@ -221,6 +222,11 @@ impl Slots {
     /// that is kept.
     pub(super) fn resumption(&self, call: CallId) -> Option<&Resumption> {
         self.last_call(call)?.resumption()
+    }
+
+    /// The activity on which `call` works, as far as the store knows.
+    pub(super) fn activity(&self, call: CallId) -> Option<&Name> {
+        self.last_call(call)?.activity()
     }
 
     /// The stream of `call` goes on from here. False if it does not run, or is not kept.

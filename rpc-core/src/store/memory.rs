@@ -8,8 +8,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::{Durability, Store, StoreError, Stored, WriteError};
 use bytes::Bytes;
 
+use crate::activity::{Key, Worker};
 use crate::id::{Epoch, SessionId};
-use crate::record::{Change, SessionRecord, SlotRecord, Write};
+use crate::record::{ActivityRecord, Change, SessionRecord, SlotRecord, Write};
 use crate::transaction::{Transaction, Version, Versioned};
 
 /// Keeps sessions until the process ends. For tests, and for servers whose sessions need not survive them.
@@ -24,6 +25,7 @@ pub struct MemoryStore {
 struct Inner {
     numbers_given: u64,
     sessions: BTreeMap<SessionId, Stored>,
+    activities: BTreeMap<Key, ActivityRecord>,
     values: BTreeMap<Bytes, Versioned>,
     /// Counts what transactions have committed.
     version: Version,
@@ -44,6 +46,9 @@ impl MemoryStore {
 impl Inner {
     fn write(&mut self, write: &Write) -> Result<(), WriteError> {
         let Write { session, epoch, change } = write;
+        if let Change::ForgetActivity(key, call) = change {
+            return self.forget_activity(key, Worker { session: *session, call: *call });
+        }
         let stored = self.sessions.get(session);
         //= C-53
         if let Some(other) = stored.map(Stored::epoch).filter(|stored| stored != epoch) {
@@ -60,6 +65,15 @@ impl Inner {
                 self.apply(transaction)?;
                 put_slot(self.live(*session)?.2, slot);
             }
+            Change::Activity(activity, slot) => {
+                let (_, _, slots) = self.live(*session)?;
+                if let Some(slot) = slot {
+                    put_slot(slots, slot);
+                }
+                self.activities.insert(activity.key.clone(), (**activity).clone());
+            }
+            // It asks for no session, and was answered above.
+            Change::ForgetActivity(..) => {}
             Change::End(tombstone) => {
                 self.live(*session)?;
                 self.put(*session, Stored::Ended(*epoch, tombstone.clone()));
@@ -68,6 +82,14 @@ impl Inner {
                 self.sessions.remove(session).ok_or(WriteError::Missing)?;
             }
         }
+        Ok(())
+    }
+
+    fn forget_activity(&mut self, key: &Key, worker: Worker) -> Result<(), WriteError> {
+        if self.activities.get(key).is_none_or(|found| found.worker != worker) {
+            return Err(WriteError::Missing);
+        }
+        self.activities.remove(key);
         Ok(())
     }
 
@@ -145,6 +167,13 @@ impl Store for MemoryStore {
         let inner = self.lock();
         let found = inner.sessions.range((above, Bound::Unbounded)).take(limit);
         Ok(found.map(|(id, stored)| (*id, stored.clone())).collect())
+    }
+
+    fn scan_activities(&self, after: Option<&Key>, limit: usize) -> Result<Vec<ActivityRecord>, StoreError> {
+        let above = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let inner = self.lock();
+        let found = inner.activities.range::<Key, _>((above, Bound::Unbounded)).take(limit);
+        Ok(found.map(|(_, activity)| activity.clone()).collect())
     }
 }
 

@@ -9,9 +9,10 @@ use std::ops::Range;
 
 pub use memory::MemoryStore;
 
+use crate::activity::Key;
 use crate::error::Reason;
 use crate::id::{Epoch, SessionId};
-use crate::record::{SessionRecord, SlotRecord, Tombstone, Write};
+use crate::record::{ActivityRecord, SessionRecord, SlotRecord, Tombstone, Write};
 use crate::transaction::Versioned;
 
 /// What survives the end of the process.
@@ -96,7 +97,7 @@ pub enum StoreError {
     NumbersExhausted,
 }
 
-/// Keeps sessions.
+/// Keeps sessions, and activities, which outlive them.
 ///
 /// # What callers may rely on
 ///
@@ -156,4 +157,11 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// The store failed.
     fn scan(&self, after: Option<SessionId>, limit: usize) -> Result<Vec<(SessionId, Stored)>, StoreError>;
+
+    /// Activities behind `after`, in an order of the store's own that is always the same; at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    fn scan_activities(&self, after: Option<&Key>, limit: usize) -> Result<Vec<ActivityRecord>, StoreError>;
 }

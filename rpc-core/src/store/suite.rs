@@ -9,12 +9,13 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{Store, Stored, WriteError};
+use crate::activity::{Key, Name, Worker};
 use crate::config::Terms;
-use crate::id::{Epoch, Fingerprint, Nonce, Sequence, SessionId, SlotId, TicketHash};
+use crate::id::{CallId, Epoch, Fingerprint, Nonce, Sequence, SessionId, SlotId, TicketHash};
 use crate::negotiate::{self, Offer};
 use crate::principal::Principal;
 use crate::record::{
-    CallRecord, Change, End, Reply, SessionRecord, SlotRecord, TicketHashes, Tombstone, Write,
+    ActivityRecord, CallRecord, Change, End, Reply, SessionRecord, SlotRecord, TicketHashes, Tombstone, Write,
 };
 use crate::session::Kept;
 use crate::stream::digest::Digest;
@@ -45,6 +46,9 @@ pub fn run<S: Store>(make: impl Fn() -> S) {
     a_transaction_that_read_what_has_changed_is_refused(&make());
     transactions_of_one_batch_see_each_other(&make());
     a_fenced_transaction_has_no_effect(&make());
+    an_activity_is_kept_with_the_slot_of_its_call(&make());
+    an_activity_outlives_its_session_and_is_forgotten_once(&make());
+    scan_pages_through_all_activities(&make());
 }
 
 /// A record to store, different for each `n`.
@@ -122,8 +126,9 @@ pub fn resumption() -> Resumption {
 }
 
 /// Every kind of record that a slot can have.
-pub fn call_records() -> [CallRecord; 10] {
+pub fn call_records() -> [CallRecord; 11] {
     [
+        CallRecord::Working(Fingerprint(4), key(1, "dump").name),
         CallRecord::Streamed(Fingerprint(3), Kept::Whole(reply(5)), Box::new(resumption())),
         CallRecord::Streamed(Fingerprint(3), Kept::StatusOnly(reply(0)), Box::default()),
         CallRecord::Streaming(Fingerprint(9), Box::default()),
@@ -135,6 +140,32 @@ pub fn call_records() -> [CallRecord; 10] {
         CallRecord::Unknown(None),
         CallRecord::Settled,
     ]
+}
+
+/// The activity of that name of the principal of [`record`]`(n)`.
+///
+/// # Panics
+///
+/// The name is empty, or too long.
+pub fn key(n: u8, name: &str) -> Key {
+    let name = Name::new(Bytes::copy_from_slice(name.as_bytes())).expect("1 to 128 bytes");
+    Key { principal: record(n).principal, name }
+}
+
+/// An activity to store, different for each `n` and session.
+pub fn activity(key: &Key, session: SessionId, n: u8) -> ActivityRecord {
+    let call = CallId { slot: SlotId(u32::from(n) % 3), sequence: Sequence(u64::from(n) + 1) };
+    ActivityRecord {
+        key: key.clone(),
+        method: "/archive.v1.Archive/Upload".into(),
+        worker: Worker { session, call },
+        at: if n % 3 == 0 { Resumption::default() } else { resumption() },
+        done: match n % 4 {
+            0 => Some(Kept::Whole(reply(n))),
+            1 => Some(Kept::StatusOnly(reply(n))),
+            _ => None,
+        },
+    }
 }
 
 fn transaction(
@@ -301,7 +332,7 @@ fn slots_are_kept_with_their_session(store: &impl Store) {
     assert_eq!(missing, Err(WriteError::Missing));
     let kept: Vec<_> = call_records()
         .into_iter()
-        .zip([0, 1, 3, 4, 5, 6, 7, 200, 254, 255])
+        .zip([0, 1, 3, 4, 5, 6, 7, 8, 200, 254, 255])
         .map(|(call, at)| slot(at, 5, call))
         .collect();
     for slot in kept.iter().rev() {
@@ -404,4 +435,82 @@ fn a_fenced_transaction_has_no_effect(store: &impl Store) {
     assert_eq!(answer, Err(WriteError::Fenced { stored: Epoch(5) }));
     assert_eq!(get(store, "k"), None);
     assert_eq!(slots(store, 1), []);
+}
+
+fn activities(store: &impl Store) -> Vec<ActivityRecord> {
+    store.scan_activities(None, 100).expect("the store works")
+}
+
+fn work(number: u64, key: &Key, n: u8, slot: Option<SlotRecord>) -> Change {
+    Change::Activity(Box::new(activity(key, id(number), n)), slot.map(Box::new))
+}
+
+//= test I7
+fn an_activity_is_kept_with_the_slot_of_its_call(store: &impl Store) {
+    let dump = key(1, "dump");
+    let working = slot(2, 3, CallRecord::Working(Fingerprint(1), dump.name.clone()));
+    assert_eq!(commit_one(store, 1, 1, work(1, &dump, 2, Some(working.clone()))), Err(WriteError::Missing));
+    assert_eq!(commit_one(store, 1, 5, Change::Create(record(1))), Ok(()));
+    let fenced = commit_one(store, 1, 4, work(1, &dump, 2, Some(working.clone())));
+    assert_eq!(fenced, Err(WriteError::Fenced { stored: Epoch(5) }));
+    assert_eq!((activities(store), slots(store, 1)), (vec![], vec![]), "refused as a whole");
+    assert_eq!(commit_one(store, 1, 5, work(1, &dump, 2, Some(working.clone()))), Ok(()));
+    assert_eq!(
+        (activities(store), slots(store, 1)),
+        (vec![activity(&dump, id(1), 2)], vec![working.clone()])
+    );
+    // It comes further, is done, and is begun again by a call of another session, all in one batch.
+    assert_eq!(commit_one(store, 2, 1, Change::Create(record(1))), Ok(()));
+    let done = slot(2, 3, CallRecord::Streamed(Fingerprint(1), Kept::Whole(reply(1)), Box::default()));
+    let batch = [
+        write(1, 5, work(1, &dump, 3, None)),
+        write(1, 5, work(1, &dump, 4, Some(done.clone()))),
+        write(2, 1, work(2, &dump, 5, None)),
+    ];
+    assert_eq!(commit(store, &batch), [Ok(()), Ok(()), Ok(())]);
+    assert_eq!((activities(store), slots(store, 1)), (vec![activity(&dump, id(2), 5)], vec![done]));
+}
+
+fn an_activity_outlives_its_session_and_is_forgotten_once(store: &impl Store) {
+    let dump = key(1, "dump");
+    let forget =
+        |worker: &ActivityRecord| Change::ForgetActivity(Box::new(worker.key.clone()), worker.worker.call);
+    let (first, second) = (activity(&dump, id(1), 2), activity(&dump, id(2), 6));
+    assert_eq!(commit_one(store, 1, 1, forget(&first)), Err(WriteError::Missing));
+    for number in [1, 2] {
+        assert_eq!(commit_one(store, number, 1, Change::Create(record(1))), Ok(()));
+    }
+    assert_eq!(commit_one(store, 1, 1, work(1, &dump, 2, None)), Ok(()));
+    assert_eq!(commit_one(store, 1, 1, Change::End(tombstone(1))), Ok(()));
+    assert_eq!(commit_one(store, 1, 1, Change::Forget), Ok(()));
+    assert_eq!(activities(store), std::slice::from_ref(&first));
+    // Another call has worked on it since, with the same slot and sequence of another session.
+    assert_eq!(commit_one(store, 2, 1, work(2, &dump, 6, None)), Ok(()));
+    assert_eq!(commit_one(store, 1, 1, forget(&first)), Err(WriteError::Missing));
+    assert_eq!(commit_one(store, 2, 1, forget(&first)), Err(WriteError::Missing));
+    assert_eq!(activities(store), std::slice::from_ref(&second));
+    assert_eq!(commit_one(store, 2, 99, forget(&second)), Ok(()), "no epoch is asked for");
+    assert_eq!(commit_one(store, 2, 1, forget(&second)), Err(WriteError::Missing));
+    assert_eq!(activities(store), []);
+}
+
+fn scan_pages_through_all_activities(store: &impl Store) {
+    assert_eq!(commit_one(store, 1, 1, Change::Create(record(1))), Ok(()));
+    let keys: Vec<_> =
+        (1..=3).flat_map(|n| ["a", "b", "ba", "\0", "\u{ff}"].map(|name| key(n, name))).collect();
+    for (n, key) in (0..).zip(&keys) {
+        assert_eq!(commit_one(store, 1, 1, work(1, key, n, None)), Ok(()));
+    }
+    let (mut after, mut found) = (None, BTreeSet::new());
+    loop {
+        let page = store.scan_activities(after.as_ref(), 2).expect("the store works");
+        let Some(last) = page.last() else { break };
+        assert!(page.len() <= 2);
+        after = Some(last.key.clone());
+        for activity in page {
+            assert!(found.insert(activity.key.clone()), "{:?} came twice", activity.key);
+        }
+    }
+    assert_eq!(found, keys.into_iter().collect());
+    assert_eq!(store.scan(None, 10).expect("the store works").len(), 1, "activities are no sessions");
 }

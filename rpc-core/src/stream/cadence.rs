@@ -1,9 +1,14 @@
 //! When sync points are placed by themselves.
 
+use std::time::Duration;
+
 use super::Config;
 use super::position::Position;
 use crate::policy::Checkpoint;
 use crate::time::Timestamp;
+
+/// How old the first message after the last point is, when a sender that is stopped places another one.
+const STOPPED: Duration = Duration::from_millis(100);
 
 /// Where the last point lies, and when the next one is due: by the policy and by the window.
 #[derive(Debug)]
@@ -52,6 +57,11 @@ impl Cadence {
             || policy.every_bytes.is_some_and(|most| since.bytes >= most);
         let late = self.wake().is_some_and(|at| at <= now);
         part(2) || late || batch_ended && (enough || part(4))
+    }
+
+    /// When a sender that is stopped places a point although one is on its way.
+    pub(super) fn wake_when_stopped(&self) -> Option<Timestamp> {
+        Some(self.since? + STOPPED)
     }
 
     /// When a point is due without another message.

@@ -43,7 +43,9 @@ pub use storing::StorageMark;
 ///    [`app_sends`](Self::app_sends) and [`app_ended`](Self::app_ended).
 /// 4. [`take`](Self::take) each time the application asks for more, and only then: it says that what was given before is
 ///    used up.
-/// 5. After each of these, [`poll`](Self::poll) with the attempt's number until it answers [`Step::Idle`], writing what
+/// 5. Where the stream is [durable](super::Config::durable), [`unstored`](Self::unstored) after each of these whether there
+///    is something to store, and [`stored`](Self::stored) or [`store_failed`](Self::store_failed) when that was done.
+/// 6. After each of these, [`poll`](Self::poll) with the attempt's number until it answers [`Step::Idle`], writing what
 ///    it hands out in that order, and again at `wake`.
 ///
 /// Nothing here blocks, and no method may be called from within another.

@@ -18,6 +18,10 @@
 //!   messages at a time.
 //! - When both processes die, another call can go on from the last secured points and what the applications left there: a
 //!   [`Resumption`](secured::Resumption).
+//! - Where a stream is [durable](Config::durable), its server stores that before it confirms anything that rests on it. When
+//!   the server has died, its flow is [restored](flow::Flow::restored) while the client's lives on: requests come again from
+//!   the stored point, and what the handler gives again of the responses is compared with what the client has. From there
+//!   the direction goes on in a new [`Generation`](position::Generation).
 //! - Digests are compared wherever two attempts are joined and at each sync point. See [`Verify`] for what that means
 //!   for the messages between two points.
 

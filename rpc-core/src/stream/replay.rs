@@ -174,6 +174,11 @@ impl Replay {
         self.end
     }
 
+    /// Bytes that follow the cursor.
+    pub(super) fn unsent(&self) -> u64 {
+        self.end.since(self.cursor).bytes
+    }
+
     /// CRC of everything before the cursor.
     pub(super) fn crc(&self, crc_sent: u32) -> u32 {
         match self.chunks.get(self.next) {

@@ -279,7 +279,7 @@ impl Sender {
             if let Some(data) = self.data(now) {
                 return Some(Out::Data(data));
             }
-            if !self.place_point_at_rest() {
+            if !self.place_point_at_rest(now) {
                 return self.finish();
             }
         }
@@ -288,7 +288,8 @@ impl Sender {
     /// When [`step`](Self::step) has something to do without another input: a point whose time has come.
     pub fn wake(&self) -> Option<Timestamp> {
         self.line.as_ref()?;
-        self.cadence.wake()
+        let stopped = self.is_stopped().then(|| self.cadence.wake_when_stopped()).flatten();
+        [self.cadence.wake(), stopped].into_iter().flatten().min()
     }
 
     /// End of what was sent at least once.
@@ -399,7 +400,7 @@ impl Sender {
             self.points.waiting(line.next_point).map(|point| point.position.messages)
         };
         let stop = stop.unwrap_or(u64::MAX);
-        if stop <= cursor.messages || line.is_crowded(self.replay.end().since(cursor).bytes) {
+        if stop <= cursor.messages || line.is_crowded(self.replay.unsent()) {
             return None;
         }
         //= S-26, S-31

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rpc_core::activity::{BeginError, Ending, Key, State, Worker};
 use rpc_core::config::Limits;
+use rpc_core::record::ActivityRecord;
 use rpc_core::session::Kept;
 use rpc_core::stream::resume::Resume;
 use rpc_core::stream::secured::Resumption;
@@ -45,8 +46,16 @@ pub(crate) struct Beginning<'a> {
     key: Key,
     method: &'static str,
     worker: Worker,
-    from: Option<Resume>,
+    from: From,
     resumption: Option<Resumption>,
+}
+
+/// From where a call works on an activity.
+enum From {
+    /// From where it says itself; `None`: from the beginning.
+    Said(Option<Resume>),
+    /// From where it was when its server was gone.
+    Before,
 }
 
 /// The work of one call on an activity. Dropped before it was ended, it leaves the activity interrupted.
@@ -54,6 +63,7 @@ pub(crate) struct Beginning<'a> {
 pub(crate) struct Working {
     activities: Arc<Activities>,
     key: Key,
+    method: &'static str,
     worker: Worker,
     stream: Stream,
     interrupt: CancellationToken,
@@ -81,7 +91,39 @@ impl Activities {
     ) -> Result<Beginning<'_>, BeginError> {
         let inner = self.lock();
         let resumption = inner.table.check(&key, method, from.as_ref())?;
+        let from = From::Said(from);
         Ok(Beginning { activities: self, inner, key, method, worker, from, resumption })
+    }
+
+    /// Whether a call may go on with the activity on which it worked at a server that is gone.
+    ///
+    /// # Errors
+    ///
+    /// It may not: another call works on it, or has.
+    pub(crate) fn check_again(
+        self: &Arc<Self>,
+        key: Key,
+        method: &'static str,
+        worker: Worker,
+    ) -> Result<Beginning<'_>, BeginError> {
+        let inner = self.lock();
+        let resumption = Some(inner.table.check_again(&key, worker)?);
+        Ok(Beginning { activities: self, inner, key, method, worker, from: From::Before, resumption })
+    }
+
+    /// From where a call can go on with the activity on which it worked at a server that is gone; `None`: it cannot.
+    pub(super) fn left_by(&self, key: &Key, worker: Worker) -> Option<Resumption> {
+        self.lock().table.check_again(key, worker).ok()
+    }
+
+    /// Takes in what an earlier server left in the store.
+    pub(super) fn adopt(&self, record: ActivityRecord) {
+        self.lock().table.adopt(self.clock.now(), record);
+    }
+
+    /// Those that were forgotten since this was asked last, with the calls that worked on them last.
+    pub(super) fn take_forgotten(&self) -> Vec<(Key, Worker)> {
+        self.lock().table.take_forgotten()
     }
 
     /// How an activity stands.
@@ -146,14 +188,29 @@ impl Beginning<'_> {
         self.resumption.as_ref()
     }
 
+    /// What the store is to know of it when the call begins.
+    pub(crate) fn record(&self) -> Box<ActivityRecord> {
+        let at = self.resumption.clone().unwrap_or_default();
+        record(&self.key, self.method, self.worker, at, None)
+    }
+
     /// The call works on the activity from here on.
     pub(crate) fn begin(mut self, stream: Stream) -> Working {
-        let (worker, interrupt) = (self.worker, CancellationToken::new());
-        let begun = self.inner.table.begin(&self.key, self.method, worker, self.from.as_ref());
-        debug_assert!(begun.is_ok(), "nothing has changed since it was checked");
+        let (method, worker, interrupt) = (self.method, self.worker, CancellationToken::new());
+        let table = &mut self.inner.table;
+        match &self.from {
+            From::Said(from) => {
+                let begun = table.begin(&self.key, method, worker, from.as_ref());
+                debug_assert!(begun.is_ok(), "nothing has changed since it was checked");
+            }
+            From::Before => table.begin_again(&self.key, worker),
+        }
+        if table.has_forgotten() {
+            self.activities.nearer.notify_one();
+        }
         self.inner.interrupts.insert(worker, interrupt.clone());
         let activities = Arc::clone(self.activities);
-        Working { activities, key: self.key, worker, stream, interrupt, is_over: false }
+        Working { activities, key: self.key, method, worker, stream, interrupt, is_over: false }
     }
 }
 
@@ -161,6 +218,11 @@ impl Working {
     /// Waits until another call wants to take the activity over.
     pub(crate) async fn interrupted(&self) {
         self.interrupt.cancelled().await;
+    }
+
+    /// What the store is to know of it: it is secured up to there, and done with this answer if there is one.
+    pub(crate) fn record(&self, at: Resumption, done: Option<Kept>) -> Box<ActivityRecord> {
+        record(&self.key, self.method, self.worker, at, done)
     }
 
     /// The work came to its end, with this answer.
@@ -192,4 +254,14 @@ impl Drop for Working {
             self.end(Ending::Interrupted(self.stream.resumption()));
         }
     }
+}
+
+fn record(
+    key: &Key,
+    method: &str,
+    worker: Worker,
+    at: Resumption,
+    done: Option<Kept>,
+) -> Box<ActivityRecord> {
+    Box::new(ActivityRecord { key: key.clone(), method: method.into(), worker, at, done })
 }

@@ -31,7 +31,10 @@ impl Sessions {
     /// # Errors
     ///
     /// The store failed; nothing is to be served from it.
-    pub(crate) fn adopt(self: &Arc<Self>, is_forgetful: impl Fn(bool) -> bool) -> Result<Adopted, StoreError> {
+    pub(crate) fn adopt(
+        self: &Arc<Self>,
+        is_forgetful: impl Fn(bool) -> bool,
+    ) -> Result<Adopted, StoreError> {
         let mut adopted = Adopted::default();
         let mut after = None;
         loop {
@@ -53,10 +56,23 @@ impl Sessions {
                 }
             }
         }
+        self.adopt_activities()?;
         if adopted != Adopted::default() {
             tracing::info!(live = adopted.live, ended = adopted.ended, "sessions of an earlier server go on");
         }
         Ok(adopted)
+    }
+
+    /// No call works on them until one comes.
+    //= D-20
+    fn adopt_activities(&self) -> Result<(), StoreError> {
+        let mut after = None;
+        loop {
+            let page = self.store.scan_activities(after.as_ref(), PAGE)?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.key.clone());
+            page.into_iter().for_each(|activity| self.activities.adopt(activity));
+        }
     }
 
     fn adopt_live(

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use rpc_core::activity::{Key, Worker};
 use rpc_core::error::Reason;
 use rpc_core::id::{CallId, SessionId};
 use rpc_core::negotiate::Agreement;
 use rpc_core::principal::Principal;
-use rpc_core::record::{Reply, Write};
+use rpc_core::record::{ActivityRecord, Reply, Write};
 use rpc_core::session::{Admission, Answer, Effect, Event, RecordId, RequestId, Session, Step};
 use rpc_core::store::WriteError;
+use rpc_core::stream::position::Position;
 use rpc_core::stream::secured::Resumption;
 use rpc_core::time::Timestamp;
 use rpc_flow::Stream;
@@ -251,24 +253,44 @@ impl Live {
         if core.session.is_running(call) {
             return core.streams.tell(call);
         }
-        let resumption = core.session.resumption(call).cloned()?;
+        let resumption = match core.session.activity(call) {
+            Some(name) => {
+                let key = Key { principal: self.principal.clone(), name: name.clone() };
+                let worker = Worker { session: self.id, call };
+                self.sessions.upgrade()?.activities().left_by(&key, worker)?
+            }
+            None => core.session.resumption(call).cloned()?,
+        };
         core.streams.told(call, &resumption);
         Some(resumption)
     }
 
-    /// Records up to where the stream of a running call is secured. Returns when the store has it, or will not have it.
+    /// Records up to where the stream of a running call is secured, in the record of its activity if it works on one. Returns when the store has it, or will not have it.
     ///
     /// # Cancel safety
     ///
     /// The record is on its way when this is first polled.
     //= S-28
-    pub(crate) async fn stream_secured(self: &Arc<Self>, call: CallId, at: Resumption) -> Recorded {
+    pub(crate) async fn stream_secured(
+        self: &Arc<Self>,
+        call: CallId,
+        at: Resumption,
+        activity: Option<Box<ActivityRecord>>,
+    ) -> Recorded {
         let (told, waiting) = oneshot::channel();
         self.with_core(|core, _| {
             core.securing.push((call, told));
-            core.session.stream_secured(call, at);
+            core.session.stream_secured(call, at, activity);
         });
         Recording(waiting).wait().await
+    }
+
+    /// Where a caller of the stream goes on that reads no control frames and does not say where.
+    pub(crate) fn told(&self, call: CallId) -> Position {
+        match self.lock().streams.find(call) {
+            Some(Found::Stream(_, told) | Found::Told(told)) => told,
+            Some(Found::GivenUp(_)) | None => Position::ORIGIN,
+        }
     }
 
     /// The handler of a stream was dropped before its end. What is kept of the stream is what its caller is told.

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use rpc_core::activity::Worker;
+use rpc_core::id::Epoch;
 use rpc_core::record::{Change, Write};
+use rpc_core::store::Durability;
 
 use super::{Live, Sessions};
 
@@ -18,6 +21,7 @@ impl Sessions {
             let activity_nearer = self.activities.nearer();
             self.reap_due();
             let forget = self.activities.forget(self.clock.now());
+            self.forget_activities();
             let wake = self.registry().next_wake().min(forget);
             let due = async {
                 match self.clock.instant(wake) {
@@ -30,6 +34,19 @@ impl Sessions {
                 () = nearer => {}
                 () = activity_nearer => {}
             }
+        }
+    }
+
+    /// Lets the store forget the activities that are forgotten here.
+    //= D-20
+    fn forget_activities(&self) {
+        let forgotten = self.activities.take_forgotten();
+        if self.store.durability() == Durability::Volatile {
+            return;
+        }
+        for (key, Worker { session, call }) in forgotten {
+            let change = Change::ForgetActivity(Box::new(key), call);
+            self.committer.forget(Write { session, epoch: Epoch::FIRST, change });
         }
     }
 

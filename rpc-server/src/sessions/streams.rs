@@ -37,6 +37,8 @@ enum Entry {
 pub(crate) struct NewStream {
     pub(crate) stream: Stream,
     pub(crate) memory: Reserved,
+    /// Where a caller goes on that reads no control frames and does not say where.
+    pub(crate) told: Position,
 }
 
 /// What there is of the stream of a call.
@@ -63,7 +65,7 @@ impl Streams {
 
     /// The stream of a new call. That of the slot's last call is forgotten.
     pub(super) fn begin(&mut self, call: CallId, new: NewStream) {
-        let entry = Entry::Kept { stream: new.stream, told: Position::ORIGIN, _memory: new.memory };
+        let entry = Entry::Kept { stream: new.stream, told: new.told, _memory: new.memory };
         self.by_slot.insert(call.slot, (call, entry));
     }
 

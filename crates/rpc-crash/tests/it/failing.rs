@@ -101,6 +101,14 @@ impl Store for Disk {
     fn scan(&self, after: Option<SessionId>, limit: usize) -> Result<Vec<(SessionId, Stored)>, StoreError> {
         self.inner.scan(after, limit)
     }
+
+    fn scan_activities(
+        &self,
+        after: Option<&rpc_core::activity::Key>,
+        limit: usize,
+    ) -> Result<Vec<rpc_core::record::ActivityRecord>, StoreError> {
+        self.inner.scan_activities(after, limit)
+    }
 }
 
 async fn serve(disk: &Disk, notes: &Path) -> (std::net::SocketAddr, Handle) {

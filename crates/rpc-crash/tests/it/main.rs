@@ -8,6 +8,7 @@
 mod failing;
 mod killed;
 mod resumed;
+mod streams;
 mod transactions;
 
 use std::path::PathBuf;

@@ -10,14 +10,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use prost::Message as _;
+use rpc_client::credentials::{Token, from_fn};
 use rpc_client::net::BoxIo;
 use rpc_client::{
-    CallId, CallInfo, CallState, OpenError, Outcome, OutcomeExt as _, Reason, SavedSession, Session,
+    Builder, CallId, CallInfo, CallState, OpenError, Outcome, OutcomeExt as _, Reason, SavedSession, Session,
 };
 use rpc_core::id::{Sequence, SlotId};
 use rpc_crash::caller::{self, Client, Method, Random, Told, What};
 use rpc_crash::pb::{Booked, Entry};
 use rpc_crash::process::Process;
+use rpc_crash::trust::{AUDIENCE, ISSUER, SECRET};
+use rpc_server::auth::JwtIssuer;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -249,6 +252,64 @@ async fn a_process_goes_on_with_the_session_of_one_that_died() {
     );
 }
 
+/// A session whose ticket is replaced every second.
+fn with_short_tokens(address: SocketAddr) -> Builder {
+    let credentials = from_fn(|| async {
+        let lasts = Duration::from_secs(1);
+        Ok(Token::new(JwtIssuer::hs256(SECRET, ISSUER, AUDIENCE)?.token("teller", &[], lasts)?))
+    });
+    Session::builder(format!("http://{address}")).credentials(credentials).service::<Client>()
+}
+
+/// Waits until the file holds another session than `before`.
+async fn change(file: &Path, before: Option<&SavedSession>) -> SavedSession {
+    let changing = async {
+        loop {
+            match SavedSession::load(file).unwrap() {
+                Some(saved) if Some(&saved) != before => return saved,
+                Some(_) | None => sleep(Duration::from_micros(200)).await,
+            }
+        }
+    };
+    timeout(Duration::from_secs(30), changing).await.expect("the file changes")
+}
+
+/// The process dies right after it has written a new ticket, before or after that was used.
+//= test I23
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_dies_with_a_new_ticket_leaves_one_that_is_valid() {
+    let scratch = Scratch::new("ticket");
+    let file = scratch.0.join("session");
+    let mut server = Process::start(Path::new(env!("CARGO_BIN_EXE_vault")), &scratch.0).await.unwrap();
+    for round in 0..4 {
+        let process =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let opening = with_short_tokens(server.address()).save_to(&file).open();
+        process.spawn(async move {
+            let mut client = Client::new(opening.await.unwrap());
+            for number in 0.. {
+                let id = format!("{round}/{number}");
+                client.book(Entry { id, ..Entry::default() }).await.unwrap();
+            }
+        });
+        let opened = change(&file, None).await;
+        change(&file, Some(&opened)).await;
+        sleep(Duration::from_micros(600 * round)).await;
+        tokio::task::spawn_blocking(move || process.shutdown_timeout(Duration::from_secs(30))).await.unwrap();
+        if round % 2 == 0 {
+            server.kill().await.unwrap();
+            server.restart().await.unwrap();
+        }
+        let saved = SavedSession::load(&file).unwrap().unwrap();
+        let resuming = with_short_tokens(server.address()).save_to(&file).resume(saved);
+        let session = resuming.await.unwrap_or_else(|error| panic!("round {round}: {error:?}"));
+        let mut client = Client::new(session.clone());
+        let booked = client.book(Entry { id: round.to_string(), ..Entry::default() }).await.unwrap();
+        assert_eq!(booked.into_inner().count, 1);
+        session.release().await.unwrap();
+    }
+}
+
 const LINGER: Duration = Duration::from_millis(300);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -313,6 +374,8 @@ async fn a_client_that_was_cut_off_for_too_long_is_told_so_by_every_call_with_it
     let at_work = timeout(Duration::from_secs(30), at_work).await.unwrap().unwrap().unwrap_err();
     assert_eq!(told(at_work), gone(Outcome::Unknown), "it may have run");
     let waiting = timeout(Duration::from_secs(30), waiting).await.unwrap().unwrap().unwrap_err();
-    assert_eq!(told(waiting), gone(Outcome::NotExecuted), "it never left");
+    // It is on its way when the other call is answered, or is answered itself.
+    let waiting = told(waiting);
+    assert!([Outcome::NotExecuted, Outcome::Unknown].map(gone).contains(&waiting), "{waiting:?}");
     assert_eq!(told(client.note(entry("after", 0)).await.unwrap_err()), gone(Outcome::NotExecuted));
 }

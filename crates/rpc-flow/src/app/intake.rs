@@ -57,6 +57,9 @@ fn next(state: &mut State, side: Side) -> Poll<Next> {
     if state.gate.passage() == Passage::Later {
         return Poll::Pending;
     }
+    if state.overlooked.requests {
+        return Poll::Ready(Next::Failed(overlooked(state)));
+    }
     match take(state) {
         Take::Messages(run) => Poll::Ready(Next::Messages(run)),
         Take::Point(point) => {
@@ -101,6 +104,13 @@ fn take(state: &mut State) -> Take {
 fn ignored(state: &mut State) -> Status {
     state.flow.app_left();
     status::points_ignored()
+}
+
+/// The handler would take what comes for the beginning.
+//= S-36
+fn overlooked(state: &mut State) -> Status {
+    state.flow.app_left();
+    status::resumption_overlooked()
 }
 
 impl Drop for Intake {

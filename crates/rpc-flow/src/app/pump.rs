@@ -11,6 +11,7 @@ use http_body::Body;
 use rpc_core::stream::flow::Side;
 
 use crate::shared::{Shared, State};
+use crate::status;
 
 /// How the application's own body ended.
 #[derive(Debug)]
@@ -90,6 +91,11 @@ fn ended(shared: &Shared, trailers: &mut Option<HeaderMap>) -> AppEnd {
 //= S-11
 fn turn(state: &mut State, side: Side, cx: &Context<'_>, data: Option<Bytes>) -> Gate {
     if let Some(bytes) = data.filter(|bytes| !bytes.is_empty()) {
+        //= S-36
+        if state.overlooked.responses {
+            state.abandon(Some(status::resumption_overlooked()));
+            return Gate::Stop;
+        }
         state.flow.app_sends(bytes);
         state.rouse_outgoing();
     }

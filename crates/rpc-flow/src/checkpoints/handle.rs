@@ -11,6 +11,7 @@ use tonic::Request;
 
 use super::outgoing::{OutgoingMessages, OutgoingResults};
 use super::point::Resumed;
+use crate::shared::Overlooked;
 use crate::status;
 use crate::stream::Stream;
 use crate::watch::StreamWatch;
@@ -152,14 +153,17 @@ impl Checkpoints {
 
     /// From where the call goes on in both directions, with the states of both applications.
     pub fn resumption(&self) -> &Resumption {
+        self.asked(|overlooked| *overlooked = Overlooked::default());
         &self.call.resumption
     }
 
-    /// From where the direction goes on that this side sends: the first message to be given is the one after it. `None`:
-    /// from the beginning.
+    /// From where the direction goes on that this side sends. A handler has to ask: one that is called again and gives a
+    /// response without having asked fails with the reason CHECKPOINTS_IGNORED. The first message to be given is the
+    /// one after it. `None`: from the beginning.
     //= S-10
     pub fn resumed(&self) -> Option<Resumed> {
-        let Resumption { requests, responses } = self.resumption();
+        self.asked(|overlooked| overlooked.responses = false);
+        let Resumption { requests, responses } = &self.call.resumption;
         match self.call.side {
             Side::Client => requests.as_ref(),
             Side::Server => responses.as_ref(),
@@ -167,15 +171,25 @@ impl Checkpoints {
         .map(Resumed::sent)
     }
 
-    /// From where the direction goes on that this side receives; `None`: from the beginning.
+    /// From where the direction goes on that this side receives; `None`: from the beginning. A handler has to ask, here or
+    /// with [`Checkpointed`](super::Checkpointed): one that is called again and reads without having asked gets an error
+    /// with the reason CHECKPOINTS_IGNORED.
     //= S-10
     pub fn resumed_incoming(&self) -> Option<Resumed> {
-        let Resumption { requests, responses } = self.resumption();
+        self.asked(|overlooked| overlooked.requests = false);
+        let Resumption { requests, responses } = &self.call.resumption;
         match self.call.side {
             Side::Client => responses.as_ref(),
             Side::Server => requests.as_ref(),
         }
         .map(Resumed::received)
+    }
+
+    /// The application knows from where it goes on.
+    fn asked(&self, note: impl FnOnce(&mut Overlooked)) {
+        if let Some(stream) = self.stream() {
+            stream.shared.with(|state| note(&mut state.overlooked));
+        }
     }
 
     /// Waits until the call has begun. `None` if none will: the request was dropped before, refused, or made over a

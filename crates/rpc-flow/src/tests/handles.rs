@@ -325,6 +325,7 @@ fn debug_shows_neither_states_nor_messages() {
         let server = Stream::resumed(Side::Server, &Config::default(), &resumption);
         let reading = Checkpointed::new(request_of(&server, None), &Checkpoints::of_stream(&server)).unwrap();
         let page = Page { number: 1, filler: secret.clone() };
+        assert!(Checkpoints::of_stream(&server).resumed().is_some());
         server.pump_app(Ready::new([super::message(104, 30)])).await;
         let attempt = server.attempt(Attempt(0), None, Frames::On).unwrap();
         let (mut body, feed) = attempt.split();
@@ -342,6 +343,37 @@ fn debug_shows_neither_states_nor_messages() {
         for hidden in [&state, "hush", "hhhh", &format!("{:?}", secret.to_vec())] {
             assert!(!shown.contains(hidden), "{shown}");
         }
+    });
+}
+
+/// It would take the rest of an upload for the whole, or begin a download again where its caller goes on.
+//= test S-36
+#[test]
+fn a_handler_that_does_not_ask_where_it_goes_on_is_told_so() {
+    run(async {
+        let at = secured().await;
+        let ignored = |status: &Status| Details::of(status).reason == Some(Reason::CheckpointsIgnored);
+        let requests = Resumption { requests: Some(at.clone()), responses: None };
+        let server = Stream::resumed(Side::Server, &Config::default(), &requests);
+        let status = request_of(&server, None).message().await.unwrap_err();
+        assert!(ignored(&status), "{status:?}");
+        let server = Stream::resumed(Side::Server, &Config::default(), &requests);
+        let checkpoints = Checkpoints::of_stream(&server);
+        assert!(checkpoints.resumed().is_none(), "of the other direction");
+        assert!(ignored(&request_of(&server, None).message().await.unwrap_err()));
+        let server = Stream::resumed(Side::Server, &Config::default(), &requests);
+        assert!(Checkpoints::of_stream(&server).resumed_incoming().is_some());
+        let mut asked = request_of(&server, None);
+        assert!(timeout(Duration::from_millis(1), asked.message()).await.is_err(), "it waits");
+
+        let responses = Resumption { requests: None, responses: Some(at) };
+        let answer = || Ready::new([super::message(104, 30)]);
+        let server = Stream::resumed(Side::Server, &Config::default(), &responses);
+        assert!(matches!(server.pump_app(answer()).await, AppEnd::Stopped));
+        assert!(ignored(&server.failure().unwrap()));
+        let server = Stream::resumed(Side::Server, &Config::default(), &responses);
+        assert!(Checkpoints::of_stream(&server).resumed().is_some());
+        assert!(matches!(server.pump_app(answer()).await, AppEnd::Done(_)));
     });
 }
 

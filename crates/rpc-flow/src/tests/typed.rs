@@ -228,6 +228,8 @@ pub(super) async fn handler(server: Stream, scripts: [Script; 2], log: Log) {
     let [requests, responses] = scripts;
     let checkpoints = Checkpoints::of_stream(&server);
     let items = responses.items_after(checkpoints.resumed().as_ref());
+    // What comes is compared with what was to come, so it need not know more of the place.
+    let _ = checkpoints.resumed_incoming();
     let messages = checkpoints.outgoing_results(paced(items.into_iter().map(Ok).collect()));
     let incoming = request_of(&server, requests.encoding);
     let (end, read) = tokio::join!(

@@ -16,13 +16,14 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use rpc_core::id::SessionId;
+use rpc_core::activity::Worker;
+use rpc_core::id::{CallId, SessionId};
 use rpc_core::record::{CallRecord, SlotRecord};
 use rpc_core::store::{Store, Stored};
 
 use self::points::{Expected, Point, visit};
 use self::recording::{Recording, State};
-use self::workload::{BOOKINGS, TOTAL, account, number};
+use self::workload::{BOOKINGS, TOTAL, WORK, account, number};
 use crate::{EmbeddedStore, OpenError};
 
 const SEED: u64 = 0x5e55_1045;
@@ -136,6 +137,7 @@ fn check_invariants(found: &State, acknowledged: &State, context: &dyn Fn() -> S
         found.values.keys().filter(|key| **key != TOTAL).map(|key| balance(key.clone())).sum();
     assert_eq!(accounts, balance(TOTAL), "{}: half a transaction", context());
     for (id, stored) in &found.sessions {
+        check_work(found, *id, stored, context);
         let booked = slots(stored).iter().find(|slot| slot.slot == BOOKINGS);
         if let Some(SlotRecord { sequence, call: CallRecord::Done(_, reply), .. }) = booked {
             let told = number(&reply.message);
@@ -146,6 +148,20 @@ fn check_invariants(found: &State, acknowledged: &State, context: &dyn Fn() -> S
                 context()
             );
         }
+    }
+}
+
+/// The slot of a call that works on an activity, and the record of that, are of the same time.
+fn check_work(found: &State, id: SessionId, stored: &Stored, context: &dyn Fn() -> String) {
+    let Some(slot) = slots(stored).iter().find(|slot| slot.slot == WORK) else { return };
+    let call = CallId { slot: WORK, sequence: slot.sequence };
+    let activity = found.activities.iter().find(|activity| activity.worker == Worker { session: id, call });
+    match (&slot.call, activity) {
+        (CallRecord::Working(..), Some(activity)) if activity.done.is_none() => {}
+        (CallRecord::Streamed(_, kept, _), Some(activity)) if activity.done.as_ref() == Some(kept) => {}
+        // It was forgotten.
+        (CallRecord::Streamed(..), None) => {}
+        (_, activity) => panic!("{}: {slot:?} of {id}, and {activity:?}", context()),
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use rpc_core::id::SessionId;
+use rpc_core::record::ActivityRecord;
 use rpc_core::store::{Store, Stored};
 use rpc_core::transaction::Versioned;
 
@@ -19,6 +20,7 @@ use crate::support::Scratch;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct State {
     pub(super) sessions: Vec<(SessionId, Stored)>,
+    pub(super) activities: Vec<ActivityRecord>,
     pub(super) values: BTreeMap<Bytes, Versioned>,
     pub(super) numbers_given: u64,
 }
@@ -162,6 +164,7 @@ impl State {
         let value = |key: &Bytes| Some((key.clone(), store.get(key).unwrap()?));
         Self {
             sessions: store.scan(None, usize::MAX).unwrap(),
+            activities: store.scan_activities(None, usize::MAX).unwrap(),
             values: keys.iter().filter_map(value).collect(),
             numbers_given: store.statistics().unwrap().numbers_given,
         }

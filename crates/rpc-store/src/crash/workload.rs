@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use bytes::Bytes;
-use rpc_core::id::{Epoch, Fingerprint, Sequence, SessionId, SlotId};
-use rpc_core::record::{CallRecord, Change, End, Reply, SlotRecord, Tombstone, Write};
+use rpc_core::id::{CallId, Epoch, Fingerprint, Sequence, SessionId, SlotId};
+use rpc_core::record::{ActivityRecord, CallRecord, Change, End, Reply, SlotRecord, Tombstone, Write};
+use rpc_core::session::Kept;
 use rpc_core::store::{Store, WriteError, suite};
 use rpc_core::transaction::{Transaction, Version};
 
@@ -13,6 +14,8 @@ use crate::EmbeddedStore;
 
 /// Bookings are made in this slot and nothing else is.
 pub(super) const BOOKINGS: SlotId = SlotId(0);
+/// Calls that work on the activity of their session are made in this slot.
+pub(super) const WORK: SlotId = SlotId(3);
 /// How many bookings there were.
 pub(super) const TOTAL: Bytes = Bytes::from_static(b"total");
 const NUMBERS_AT_ONCE: NonZeroU32 = NonZeroU32::new(8).unwrap();
@@ -49,7 +52,7 @@ struct Session {
     epoch: u64,
     has_ended: bool,
     /// The last sequence of each slot, and whether that call is done.
-    slots: [(u64, bool); 3],
+    slots: [(u64, bool); 4],
 }
 
 impl Workload {
@@ -80,6 +83,7 @@ impl Workload {
             match answer {
                 Ok(()) => self.made(write),
                 Err(WriteError::Conflict | WriteError::Fenced { .. }) => {}
+                Err(WriteError::Missing) if matches!(write.change, Change::ForgetActivity(..)) => {}
                 Err(error) => panic!("{error}"),
             }
         }
@@ -109,8 +113,9 @@ impl Workload {
             Change::Forget
         } else {
             match self.random.below(20) {
-                0..6 => self.booking(store, id, &session),
-                6..13 => self.call(&session),
+                0..5 => self.booking(store, id, &session),
+                5..9 => self.call(&session),
+                9..13 => self.work(id, &session),
                 13 | 14 => Change::Update(suite::record(self.random.below(200) as u8)),
                 15 | 16 => Change::Claim(Epoch(session.epoch + 1)),
                 17 => {
@@ -143,6 +148,31 @@ impl Workload {
             (last, call)
         };
         Change::Slot(Box::new(SlotRecord { slot: SlotId(slot as u32), sequence: Sequence(sequence), call }))
+    }
+
+    /// The activity of a session is begun, comes further, is done, or is forgotten.
+    fn work(&mut self, id: SessionId, session: &Session) -> Change {
+        let (last, is_done) = session.slots[WORK.0 as usize];
+        let key = suite::key((id.value() % 200) as u8, "work");
+        let (begins, fingerprint) = (is_done || last == 0, Fingerprint(self.random.0.into()));
+        let (sequence, end) = (Sequence(last + u64::from(begins)), self.random.below(3));
+        let call = CallId { slot: WORK, sequence };
+        if is_done && end == 0 {
+            return Change::ForgetActivity(Box::new(key), CallId { sequence: Sequence(last), ..call });
+        }
+        let mut activity = suite::activity(&key, id, 2);
+        (activity.worker.call, activity.done) = (call, None);
+        let (slot, done) = match (begins, end) {
+            (true, _) => (Some(CallRecord::Working(fingerprint, key.name)), None),
+            (false, 0) => {
+                let kept = Kept::Whole(self.reply());
+                let end = Box::new(activity.at.clone());
+                (Some(CallRecord::Streamed(fingerprint, kept.clone(), end)), Some(kept))
+            }
+            (false, _) => (None, None),
+        };
+        let slot = slot.map(|call| Box::new(SlotRecord { slot: WORK, sequence, call }));
+        Change::Activity(Box::new(ActivityRecord { done, ..activity }), slot)
     }
 
     /// Mostly small; one in eight is of many sectors, and of more than one write of the engine.
@@ -180,8 +210,9 @@ impl Workload {
             Change::Create(_) => session.epoch = write.epoch.0,
             Change::Update(_) => {}
             Change::Claim(epoch) => session.epoch = epoch.0,
-            Change::Slot(slot) | Change::Commit(slot, _) => {
-                let is_done = !matches!(slot.call, CallRecord::Begun(_));
+            Change::Activity(_, None) | Change::ForgetActivity(..) => {}
+            Change::Slot(slot) | Change::Commit(slot, _) | Change::Activity(_, Some(slot)) => {
+                let is_done = !matches!(slot.call, CallRecord::Begun(_) | CallRecord::Working(..));
                 session.slots[slot.slot.0 as usize] = (slot.sequence.0, is_done);
             }
             Change::End(_) => session.has_ended = true,

@@ -4,20 +4,22 @@
 //! not taken for that one's. Decoding answers an error on any bytes that were not written as they are; it never
 //! panics and never allocates more than the bytes it was given.
 
+mod activity;
 mod cursor;
 mod keys;
 mod session;
 mod slot;
-mod stream;
 mod state;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod value;
 
+pub(crate) use activity::{decode_activity, encode_activity};
 pub(crate) use cursor::FieldReader;
 pub(crate) use keys::{
-    COMMITS_KEY, HEADER_KEY, Key, KeyRange, NUMBERS_KEY, is_value_key, range_above, range_of, session_key,
-    slot_key, value_key,
+    COMMITS_KEY, HEADER_KEY, Key, KeyRange, NUMBERS_KEY, activities_above, activity_key, is_value_key,
+    range_above, range_of, session_key, slot_key, value_key,
 };
 pub(crate) use session::{Life, decode_life, decode_session, encode_ended, encode_live};
 pub(crate) use slot::{decode_slot, encode_slot};
@@ -49,6 +51,7 @@ pub(crate) enum Kind {
     Live = 16,
     Ended = 17,
     Slot = 18,
+    Activity = 19,
     Value = 32,
 }
 
@@ -60,6 +63,7 @@ impl Kind {
             16 => Some(Self::Live),
             17 => Some(Self::Ended),
             18 => Some(Self::Slot),
+            19 => Some(Self::Activity),
             32 => Some(Self::Value),
             _ => None,
         }

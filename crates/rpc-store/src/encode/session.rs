@@ -88,7 +88,9 @@ fn read_life(kind: Kind, fields: &mut FieldReader<'_>) -> Result<Life, DecodeErr
     match kind {
         Kind::Live => Ok(Life::Live(epoch)),
         Kind::Ended => Ok(Life::Ended(epoch)),
-        Kind::Header | Kind::Counter | Kind::Slot | Kind::Value => Err(DecodeError::Field("kind")),
+        Kind::Header | Kind::Counter | Kind::Slot | Kind::Activity | Kind::Value => {
+            Err(DecodeError::Field("kind"))
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The record of a slot: what is remembered of its last call.
 
 use bytes::Bytes;
+use rpc_core::activity::Name;
 use rpc_core::id::{Fingerprint, Sequence, SessionId, SlotId};
 use rpc_core::record::{CallRecord, Reply, SlotRecord};
 use rpc_core::session::Kept;
@@ -17,6 +18,7 @@ const SETTLED: u8 = 5;
 const STREAMING: u8 = 6;
 const STREAMED: u8 = 7;
 const STREAMED_DROPPED: u8 = 8;
+const WORKING: u8 = 9;
 
 pub(crate) fn encode_slot(session: SessionId, record: &SlotRecord) -> Result<Vec<u8>, EncodeError> {
     let SlotRecord { slot, sequence, call } = record;
@@ -31,6 +33,11 @@ pub(crate) fn encode_slot(session: SessionId, record: &SlotRecord) -> Result<Vec
             fields.u8(STREAMING);
             write_fingerprint(&mut fields, *fingerprint);
             write_resumption(&mut fields, resumption)?;
+        }
+        CallRecord::Working(fingerprint, name) => {
+            fields.u8(WORKING);
+            write_fingerprint(&mut fields, *fingerprint);
+            fields.bytes("activity", name.as_bytes())?;
         }
         CallRecord::Unknown(fingerprint) => {
             fields.u8(UNKNOWN);
@@ -81,6 +88,11 @@ fn read_call(fields: &mut FieldReader<'_>) -> Result<CallRecord, DecodeError> {
         STREAMING => Ok(CallRecord::Streaming(read_fingerprint(fields)?, Box::new(read_resumption(fields)?))),
         DONE => Ok(CallRecord::Done(read_fingerprint(fields)?, read_reply(fields)?)),
         REPLY_DROPPED => Ok(CallRecord::ReplyDropped(read_fingerprint(fields)?, read_reply(fields)?)),
+        WORKING => {
+            let fingerprint = read_fingerprint(fields)?;
+            let name = Name::new(Bytes::copy_from_slice(fields.bytes("activity")?));
+            Ok(CallRecord::Working(fingerprint, name.map_err(|_| DecodeError::Field("activity"))?))
+        }
         STREAMED => read_streamed(fields, Kept::Whole),
         STREAMED_DROPPED => read_streamed(fields, Kept::StatusOnly),
         UNKNOWN => Ok(CallRecord::Unknown(match fields.presence("fingerprint")? {
@@ -108,7 +120,7 @@ fn read_fingerprint(fields: &mut FieldReader<'_>) -> Result<Fingerprint, DecodeE
     Ok(Fingerprint(u128::from_le_bytes(fields.raw("fingerprint")?)))
 }
 
-fn write_reply(fields: &mut FieldWriter, reply: &Reply) -> Result<(), EncodeError> {
+pub(super) fn write_reply(fields: &mut FieldWriter, reply: &Reply) -> Result<(), EncodeError> {
     let Reply { code, head, message, trailer } = reply;
     fields.u8(*code);
     fields.bytes("head", head)?;
@@ -116,7 +128,7 @@ fn write_reply(fields: &mut FieldWriter, reply: &Reply) -> Result<(), EncodeErro
     fields.bytes("trailer", trailer)
 }
 
-fn read_reply(fields: &mut FieldReader<'_>) -> Result<Reply, DecodeError> {
+pub(super) fn read_reply(fields: &mut FieldReader<'_>) -> Result<Reply, DecodeError> {
     Ok(Reply {
         code: fields.u8("code")?,
         head: Bytes::copy_from_slice(fields.bytes("head")?),

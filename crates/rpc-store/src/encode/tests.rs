@@ -7,8 +7,11 @@ use rpc_core::error::Reason;
 use rpc_core::id::{Epoch, Fingerprint, Nonce, Sequence, SessionId, SlotId, TicketHash};
 use rpc_core::negotiate::{Agreement, FirstTurn, Grant, ServiceGrant, Unit, Units};
 use rpc_core::principal::Principal;
-use rpc_core::record::{CallRecord, End, Reply, SessionRecord, SlotRecord, TicketHashes, Tombstone};
-use rpc_core::store::Stored;
+use rpc_core::record::{
+    ActivityRecord, CallRecord, End, Reply, SessionRecord, SlotRecord, TicketHashes, Tombstone,
+};
+use rpc_core::session::Kept;
+use rpc_core::store::{Stored, suite};
 use rpc_core::transaction::{Version, Versioned};
 
 use super::*;
@@ -81,9 +84,25 @@ fn slots() -> Vec<SlotRecord> {
         CallRecord::Unknown(Some(Fingerprint(0))),
         CallRecord::Unknown(None),
         CallRecord::Settled,
+        CallRecord::Streaming(Fingerprint(9), Box::new(suite::resumption())),
+        CallRecord::Streamed(Fingerprint(9), Kept::Whole(suite::reply(3)), Box::default()),
+        CallRecord::Streamed(Fingerprint(9), Kept::StatusOnly(suite::reply(3)), Box::default()),
+        CallRecord::Working(Fingerprint(9), suite::key(1, "dump").name),
     ];
     let record = |call| SlotRecord { slot: SlotId(258), sequence: Sequence(5), call };
     calls.map(record).into()
+}
+
+/// Every kind of activity, under one key.
+fn activities() -> Vec<ActivityRecord> {
+    let key = suite::key(1, "dump");
+    (0..4).map(|n| suite::activity(&key, session(), n)).collect()
+}
+
+fn decode_dump(value: &[u8]) -> Result<ActivityRecord, DecodeError> {
+    let bytes = activity_key(&suite::key(1, "dump")).unwrap();
+    let Some(Key::Activity(key)) = Key::parse(&bytes) else { panic!("no key of an activity") };
+    decode_activity(&bytes, key, value)
 }
 
 fn decode_258(value: &[u8]) -> Result<SlotRecord, DecodeError> {
@@ -108,6 +127,9 @@ fn records() -> Vec<(Vec<u8>, Takes)> {
     all.extend(slots().iter().map(|slot| -> (_, Takes) {
         (encode_slot(session(), slot).unwrap(), |bytes| decode_258(bytes).is_ok())
     }));
+    all.extend(activities().iter().map(|activity| -> (_, Takes) {
+        (encode_activity(activity).unwrap(), |bytes| decode_dump(bytes).is_ok())
+    }));
     all.push((encode_value(b"key", value().version, &value().value).unwrap(), |bytes| {
         decode_value(b"key", bytes).is_ok()
     }));
@@ -118,6 +140,9 @@ fn records() -> Vec<(Vec<u8>, Takes)> {
 fn what_was_encoded_is_decoded() {
     for slot in slots() {
         assert_eq!(decode_258(&encode_slot(session(), &slot).unwrap()), Ok(slot));
+    }
+    for activity in activities() {
+        assert_eq!(decode_dump(&encode_activity(&activity).unwrap()), Ok(activity));
     }
     let bytes = encode_value(b"key", value().version, &value().value).unwrap();
     assert_eq!(decode_value(b"key", &bytes), Ok(value()));
@@ -143,6 +168,10 @@ fn the_format_is_this_to_the_byte() {
     assert_eq!(hex(&slot_key(session(), SlotId(258))), "01000000000000126700000102");
     let encoded: Vec<_> = slots().iter().map(|slot| hex(&encode_slot(session(), slot).unwrap())).collect();
     assert_eq!(encoded, SLOTS);
+    let key = activity_key(&activities()[2].key).unwrap();
+    assert_eq!(hex(&key), ACTIVITY_KEY);
+    let encoded: Vec<_> = activities()[1..3].iter().map(|it| hex(&encode_activity(it).unwrap())).collect();
+    assert_eq!(encoded, ACTIVITIES);
     assert_eq!(hex(&value_key(b"key")), "026b6579");
     assert_eq!(hex(&encode_value(b"key", Version(9), b"value").unwrap()), VALUE);
 }
@@ -161,7 +190,23 @@ const ENDED: &str = concat!(
     "02113c0000000200000000000000160068747470733a2f2f6973737565722e6578616d706c6509007375626a6563742d",
     "310101010101010101010101010101010103e610513b",
 );
-const SLOTS: [&str; 6] = [
+const ACTIVITY_KEY: &str = "03001668747470733a2f2f6973737565722e6578616d706c6500097375626a6563742d3164756d70";
+const ACTIVITIES: [&str; 2] = [
+    concat!(
+        "0213c90000001a002f617263686976652e76312e417263686976652f55706c6f61646712000000000000010000000200",
+        "000000000000010700000000000000280000000000000000000000000100000500000001090909090909090909090909",
+        "09090909090909090909090909090909090909090500000073746174650f000000737461746573746174657374617465",
+        "01070000000000000028000000000000000000000000010000ffffffff00000000000000000002010100000001090000",
+        "000101010101010101010100000001b39d78aa",
+    ),
+    concat!(
+        "0213b10000001a002f617263686976652e76312e417263686976652f55706c6f61646712000000000000020000000300",
+        "000000000000010700000000000000280000000000000000000000000100000500000001090909090909090909090909",
+        "09090909090909090909090909090909090909090500000073746174650f000000737461746573746174657374617465",
+        "01070000000000000028000000000000000000000000010000ffffffff00000000000000000000fae37d9d",
+    ),
+];
+const SLOTS: [&str; 10] = [
     "02121900000005000000000000000107000000000000000000000000000000dc4cb9a4",
     concat!(
         "021230000000050000000000000002ffffffffffffffffffffffffffffffff070100000068070000006d657373616765",
@@ -174,6 +219,21 @@ const SLOTS: [&str; 6] = [
     "02121a0000000500000000000000040100000000000000000000000000000000c9b2ff05",
     "02120a000000050000000000000004008d91a043",
     "0212090000000500000000000000054d0ef425",
+    concat!(
+        "021299000000050000000000000006090000000000000000000000000000000107000000000000002800000000000000",
+        "000000000001000005000000010909090909090909090909090909090909090909090909090909090909090909050000",
+        "0073746174650f0000007374617465737461746573746174650107000000000000002800000000000000000000000001",
+        "0000ffffffff0000000000000000009a175e91",
+    ),
+    concat!(
+        "021232000000050000000000000007090000000000000000000000000000000300000000090000000303030303030303",
+        "0301000000030000d9c16ffc",
+    ),
+    concat!(
+        "021232000000050000000000000008090000000000000000000000000000000300000000090000000303030303030303",
+        "03010000000300009cc9a8ab",
+    ),
+    "021221000000050000000000000009090000000000000000000000000000000400000064756d70eaeb7f6c",
 ];
 const VALUE: &str = "02200d000000090000000000000076616c75651c337421";
 

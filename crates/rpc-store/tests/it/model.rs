@@ -1,5 +1,6 @@
 //! The suite that every store passes, and random operations on this one beside the store in memory.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Mutex;
 
@@ -81,13 +82,22 @@ fn change() -> impl Strategy<Value = Change> {
         }),
         2 => Just(Change::Forget),
         1 => Just(Change::Claim(Epoch(2))),
+        4 => (0..4_u8, 1..6_u64, any::<u8>(), prop::option::of(slot())).prop_map(|(which, number, n, slot)| {
+            let activity = suite::activity(&suite::key(which, "work"), SessionId::new(number).expect("from 1"), n);
+            Change::Activity(Box::new(activity), slot.map(Box::new))
+        }),
+        2 => (0..4_u8, 0..4_u8).prop_map(|(which, n)| {
+            let key = suite::key(which, "work");
+            let worker = suite::activity(&key, SessionId::new(1).expect("from 1"), n).worker;
+            Change::ForgetActivity(Box::new(key), worker.call)
+        }),
         6 => slot().prop_map(|slot| Change::Slot(Box::new(slot))),
         6 => slot().prop_map(|slot| Change::Commit(Box::new(slot), Box::default())),
     ]
 }
 
 fn slot() -> impl Strategy<Value = SlotRecord> {
-    (0..4_u32, any::<u8>(), 0..5_usize).prop_map(|(slot, n, call)| SlotRecord {
+    (0..4_u32, any::<u8>(), 0..11_usize).prop_map(|(slot, n, call)| SlotRecord {
         slot: SlotId(slot * 100),
         sequence: Sequence(u64::from(n)),
         call: match suite::call_records()[call].clone() {
@@ -149,6 +159,11 @@ proptest! {
                 }
             }
             prop_assert_eq!(store.scan(None, 99), model.scan(None, 99));
+            let activities = |store: &dyn Store| -> BTreeMap<_, _> {
+                let found = store.scan_activities(None, 99).expect("works").into_iter();
+                found.map(|activity| (activity.key.clone(), activity)).collect()
+            };
+            prop_assert_eq!(activities(&store), activities(&model));
             for number in 1..6 {
                 let session = SessionId::new(number).expect("from 1");
                 prop_assert_eq!(store.load(session), model.load(session));

@@ -1,5 +1,6 @@
 //! One slot: the last call that was made in it, and what is known of that.
 
+use crate::activity::Name;
 use crate::id::{Attempt, CallAttempt, Fingerprint, Sequence, SlotId};
 use crate::policy::Cancellation;
 use crate::record::{CallRecord, SlotRecord};
@@ -29,7 +30,7 @@ pub(super) enum Phase {
         /// What the slot remembered before, until the store knows of this call.
         before: Option<Box<(Sequence, Attempt, Phase)>>,
         /// From where its stream goes on, as far as the store is to know.
-        resumption: Option<Box<Resumption>>,
+        place: Option<Place>,
     },
     /// Its handler has ended, and its reply is on the way to the store.
     Recording {
@@ -39,7 +40,7 @@ pub(super) enum Phase {
         end: Option<Box<Resumption>>,
     },
     /// A server that is gone had begun it.
-    Begun { fingerprint: Fingerprint, resumption: Option<Box<Resumption>> },
+    Begun { fingerprint: Fingerprint, place: Option<Place> },
     /// It ran.
     Done { fingerprint: Fingerprint, kept: Kept, end: Option<Box<Resumption>> },
     /// It was begun, and nobody knows how far it came. Without a fingerprint it was settled before it was seen again.
@@ -48,6 +49,15 @@ pub(super) enum Phase {
     Doubtful { fingerprint: Fingerprint },
     /// It never ran and never will.
     Settled,
+}
+
+/// From where a stream goes on that is kept in the store.
+#[derive(Debug)]
+pub(super) enum Place {
+    /// From here.
+    At(Box<Resumption>),
+    /// From where the record of this activity says.
+    Activity(Name),
 }
 
 /// A call at work.
@@ -76,9 +86,14 @@ impl Slot {
     /// What the store remembers.
     pub(super) fn restore(record: &SlotRecord) -> Self {
         let phase = match &record.call {
-            CallRecord::Begun(fingerprint) => Phase::Begun { fingerprint: *fingerprint, resumption: None },
+            CallRecord::Begun(fingerprint) => Phase::Begun { fingerprint: *fingerprint, place: None },
             CallRecord::Streaming(fingerprint, resumption) => {
-                Phase::Begun { fingerprint: *fingerprint, resumption: Some(resumption.clone()) }
+                let place = Some(Place::At(resumption.clone()));
+                Phase::Begun { fingerprint: *fingerprint, place }
+            }
+            CallRecord::Working(fingerprint, name) => {
+                let place = Some(Place::Activity(name.clone()));
+                Phase::Begun { fingerprint: *fingerprint, place }
             }
             CallRecord::Done(fingerprint, reply) => {
                 Phase::Done { fingerprint: *fingerprint, kept: Kept::Whole(reply.clone()), end: None }
@@ -99,10 +114,11 @@ impl Slot {
     pub(super) fn record(&self, slot: SlotId) -> Option<SlotRecord> {
         let call = match &self.phase {
             Phase::Unused => return None,
-            Phase::Running { run: Run { fingerprint, .. }, resumption, .. }
-            | Phase::Begun { fingerprint, resumption } => match resumption {
+            Phase::Running { run: Run { fingerprint, .. }, place, .. }
+            | Phase::Begun { fingerprint, place } => match place {
                 None => CallRecord::Begun(*fingerprint),
-                Some(resumption) => CallRecord::Streaming(*fingerprint, resumption.clone()),
+                Some(Place::At(at)) => CallRecord::Streaming(*fingerprint, at.clone()),
+                Some(Place::Activity(name)) => CallRecord::Working(*fingerprint, name.clone()),
             },
             Phase::Recording { run: Run { fingerprint, .. }, kept, end }
             | Phase::Done { fingerprint, kept, end } => match (end, kept) {
@@ -117,16 +133,19 @@ impl Slot {
         Some(SlotRecord { slot, sequence: self.last, call })
     }
 
-    /// A new call has the slot.
-    pub(super) fn begin(&mut self, admit: Admit) -> Admission {
+    /// A new call has the slot, which works on that activity if there is one.
+    pub(super) fn begin(&mut self, admit: Admit, activity: Option<&Name>) -> Admission {
         let run = Run::of(&admit);
         let admission = run.admission();
         let before = (admission == Admission::RunWhenRecorded)
             .then(|| Box::new((self.last, self.attempt, std::mem::take(&mut self.phase))));
         let CallAttempt { call, attempt } = admit.attempt;
         (self.last, self.attempt, self.used) = (call.sequence, attempt, true);
-        let resumption = (admit.keeping == Keeping::Stream).then(Box::default);
-        self.phase = Phase::Running { run, before, resumption };
+        let place = (admit.keeping == Keeping::Stream).then(|| match activity {
+            Some(name) => Place::Activity(name.clone()),
+            None => Place::At(Box::default()),
+        });
+        self.phase = Phase::Running { run, before, place };
         admission
     }
 
@@ -143,8 +162,8 @@ impl Slot {
             Phase::Running { before: Some(before), .. } => {
                 (self.last, self.attempt, self.phase) = *before;
             }
-            Phase::Running { run, before: None, resumption } => {
-                self.phase = Phase::Begun { fingerprint: run.fingerprint, resumption };
+            Phase::Running { run, before: None, place } => {
+                self.phase = Phase::Begun { fingerprint: run.fingerprint, place };
             }
             other => self.phase = other,
         }
@@ -165,19 +184,28 @@ impl Slot {
     /// none.
     pub(super) fn resumption(&self) -> Option<&Resumption> {
         match &self.phase {
-            Phase::Running { resumption, .. } | Phase::Begun { resumption, .. } => resumption.as_deref(),
+            Phase::Running { place: Some(Place::At(at)), .. }
+            | Phase::Begun { place: Some(Place::At(at)), .. } => Some(at),
             Phase::Recording { end, .. } | Phase::Done { end, .. } => end.as_deref(),
             _ => None,
         }
     }
 
+    /// The activity on which the call works that has not ended.
+    pub(super) fn activity(&self) -> Option<&Name> {
+        match &self.phase {
+            Phase::Running { place: Some(Place::Activity(name)), .. }
+            | Phase::Begun { place: Some(Place::Activity(name)), .. } => Some(name),
+            _ => None,
+        }
+    }
+
     /// The stream of the running call goes on from here. False if it is none that is kept.
-    pub(super) fn stream_secured(&mut self, at: Resumption) -> bool {
-        let Phase::Running { run: Run { keeping: Keeping::Stream, .. }, resumption, .. } = &mut self.phase
-        else {
-            return false;
-        };
-        *resumption = Some(Box::new(at));
+    pub(super) fn stream_secured(&mut self, secured: Resumption) -> bool {
+        let Phase::Running { place: Some(place), .. } = &mut self.phase else { return false };
+        if let Place::At(at) = place {
+            **at = secured;
+        }
         true
     }
 
@@ -203,7 +231,7 @@ impl Slot {
     /// The store refused the transaction.
     pub(super) fn rerun(&mut self) {
         if let Phase::Recording { run, .. } = self.phase {
-            self.phase = Phase::Running { run, before: None, resumption: None };
+            self.phase = Phase::Running { run, before: None, place: None };
         }
     }
 
@@ -273,11 +301,11 @@ impl Slot {
             Phase::Done { kept: Kept::Whole(reply), .. } => Admission::Replay(reply.clone()),
             Phase::Done { kept: Kept::StatusOnly(reply), .. } => Admission::ReplyDropped(reply.clone()),
             //= C-52
-            Phase::Begun { resumption, .. } if admit.keeping.runs_again(resumption.is_some()) => {
+            Phase::Begun { place, .. } if admit.keeping.runs_again(place.is_some()) => {
                 let run = Run::of(&admit);
-                let resumption = resumption.take();
+                let place = place.take();
                 self.used = true;
-                self.phase = Phase::Running { run, before: None, resumption };
+                self.phase = Phase::Running { run, before: None, place };
                 run.admission()
             }
             Phase::Doubtful { .. } => return Err(AdmitError::NotRecorded(call)),

@@ -341,7 +341,7 @@ fn a_stream_is_secured_when_the_store_knows_and_begins_again_from_there() {
     world.session.durable(intent);
     world.left();
     for messages in [40, 80] {
-        world.session.stream_secured(id("0.1.0"), at(messages));
+        world.session.stream_secured(id("0.1.0"), at(messages), None);
         let (record, call) = world.change();
         assert_eq!(call, CallRecord::Streaming(Fingerprint(1), Box::new(at(messages))));
         assert_eq!(world.left(), []);
@@ -369,7 +369,7 @@ fn a_stream_that_the_store_does_not_keep_is_not_secured() {
     world.session.admit(kept("0.1.0", Keeping::Stream)).unwrap();
     world.store_answers();
     world.left();
-    world.session.stream_secured(id("0.1.0"), at(40));
+    world.session.stream_secured(id("0.1.0"), at(40), None);
     let (record, _) = world.change();
     world.session.store_failed(record, &WriteError::Store(crate::store::StoreError::Failed("x".into())));
     let refused = Effect::StreamNotRecorded(id("0.1.0"), Reason::StoreUnavailable);
@@ -377,7 +377,7 @@ fn a_stream_that_the_store_does_not_keep_is_not_secured() {
     // A handler that is gone, and one that is kept in memory, secure nothing in the store.
     world.run("1.1.0");
     for call in ["1.1.0", "2.1.0"] {
-        world.session.stream_secured(id(call), at(40));
+        world.session.stream_secured(id(call), at(40), None);
         assert_eq!(world.left(), [Effect::StreamNotRecorded(id(call), Reason::SessionEnded)]);
     }
 }
@@ -389,11 +389,11 @@ fn the_reply_of_a_stream_is_kept_with_the_place_of_its_end() {
     world.session.admit(kept("0.1.0", Keeping::Stream)).unwrap();
     world.store_answers();
     world.left();
-    assert!(!world.session.complete_stream(id("0.1.0"), reply("r"), None, Some(at(40))));
+    assert!(!world.session.complete_stream(id("0.1.0"), reply("r"), None, Some(at(40)), None));
     let (done, call) = world.change();
     let streamed = CallRecord::Streamed(Fingerprint(1), Kept::Whole(reply("r")), Box::new(at(40)));
     assert_eq!(call, streamed);
-    world.session.stream_secured(id("0.1.0"), at(80));
+    world.session.stream_secured(id("0.1.0"), at(80), None);
     assert_eq!(world.left(), [Effect::StreamNotRecorded(id("0.1.0"), Reason::SessionEnded)]);
     world.session.durable(done);
     world.left();

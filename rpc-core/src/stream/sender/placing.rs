@@ -81,14 +81,26 @@ impl Sender {
     }
 
     /// A sender that can go no further, and one that has sent everything, places a point, so that it is answered.
+    ///
+    /// While another point is on its way it waits for a moment first: a receiver that takes a message at a time would
+    /// otherwise get a point, and write to its disk, with each. It may also pass a point over and wait for the next one.
     //= S-8
-    pub(super) fn place_point_at_rest(&mut self) -> bool {
+    pub(super) fn place_point_at_rest(&mut self, now: Timestamp) -> bool {
+        let long = self.cadence.wake_when_stopped().is_some_and(|at| at <= now);
+        // Small frames stop it that the peer has not told of: it tells when a point comes.
+        let crowded = self.line.as_ref().is_some_and(|line| line.is_crowded(self.replay.unsent()));
+        let stopped = self.is_stopped() && (self.points.len() == 0 || long || crowded);
+        let at_rest = stopped || self.replay.cursor() == self.replay.sent() && self.all_is_sent();
+        at_rest && self.place_own()
+    }
+
+    /// Whether window or credit keep it from sending what follows.
+    pub(super) fn is_stopped(&self) -> bool {
         let blocked =
             self.replay.sent() < self.replay.end() && !self.line.as_ref().is_some_and(Line::is_tentative);
         // Short messages cost more to keep than their bytes: the window may be full of a few of them.
         let full = self.replay.cost() >= self.window.bytes;
-        let at_rest = self.replay.cursor() == self.replay.sent() && (blocked || full || self.all_is_sent());
-        at_rest && self.place_own()
+        self.replay.cursor() == self.replay.sent() && (blocked || full)
     }
 
     fn place_own(&mut self) -> bool {

@@ -10,6 +10,9 @@ use crate::frame::Received;
 use crate::stream::error::{StreamError, Violation};
 use crate::stream::position::{Generation, Position, Serial};
 
+/// No stream has come further: a peer that says so would have the numbers run out.
+const SERIAL_MAX: Serial = Serial(u64::MAX >> 1);
+
 /// A sender that has not come to where its peer is.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Rejoining {
@@ -63,6 +66,9 @@ impl Sender {
             return Err(self.impossible(peer.position));
         }
         let next = self.next_of(peer);
+        if next > SERIAL_MAX {
+            return Err(Violation::Serial { serial: next, expected: self.points.serials().next });
+        }
         if peer.secured >= next {
             return Err(Violation::ConfirmedUnplaced { serial: peer.secured, next });
         }

@@ -294,7 +294,32 @@ fn credit_is_kept_in_messages_and_in_bytes() {
     sender.push(batch(10, 100)).unwrap();
     assert_eq!(written(&mut sender), ["700", "S1"]);
     sender.credit(Credit { received: at(7, 100), limit: at(9, 100) }).unwrap();
-    assert_eq!(written(&mut sender), ["200", "S2"]);
+    assert_eq!(written(&mut sender), ["200"]);
+}
+
+/// A receiver that took one message at a time got a point with each, and synced its disk for it.
+//= test S-8
+#[test]
+fn a_sender_that_is_stopped_waits_for_the_point_that_is_on_its_way() {
+    let mut sender = sender(&Config { window_messages: 100, ..config(1 << 20) });
+    sender.push(batch(110, 100)).unwrap();
+    let first = written(&mut sender);
+    assert_eq!(first.last().map(String::as_str), Some("S1"), "{first:?}");
+    let credit = |sender: &mut Sender, received: u64| {
+        let limit = at(received + 1, 100);
+        sender.credit(Credit { received: at(received, 100), limit }).unwrap();
+    };
+    for message in 100..103 {
+        credit(&mut sender, message);
+        assert_eq!(written(&mut sender), ["100"], "{message}");
+    }
+    sender.ack(ack(1)).unwrap();
+    assert_eq!(written(&mut sender), ["S2"], "none is on its way");
+    credit(&mut sender, 103);
+    assert_eq!(written(&mut sender), ["100"]);
+    let wake = sender.wake().unwrap();
+    assert_eq!(written_at(&mut sender, wake), ["S3"], "the receiver may have passed the other one over");
+    assert_eq!(sender.wake(), None);
 }
 
 /// h2 closes a connection over a few thousand DATA frames of less than 256 bytes that nobody reads.

@@ -1,5 +1,7 @@
 //! Two flows, a link and a virtual clock.
 
+mod crash;
+mod durable;
 mod flow;
 mod frameless;
 mod link;

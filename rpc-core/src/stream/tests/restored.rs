@@ -1,188 +1,21 @@
-//! Durable flows: what a server confirms when it is stored, and how it goes on after a crash with a client that lives on.
+//! How a server goes on after a crash, with a client that lives on.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::crash::{Call, NOW, at, config, part, read};
 use super::messages;
-use crate::error::Reason;
 use crate::frame::{At, Credit, Frame, Received};
 use crate::id::Attempt;
-use crate::policy::Secure;
+use crate::policy::{Checkpoint, Secure};
 use crate::stream::Config;
-use crate::stream::digest::DigestKind;
 use crate::stream::error::{AttemptError, StreamError, SyncError, Violation};
 use crate::stream::flow::{Flow, Side, Step, Take};
 use crate::stream::position::{Generation, Position, Serial};
 use crate::stream::resume::Resume;
 use crate::stream::run::Run;
 use crate::stream::secured::Resumption;
-use crate::time::Timestamp;
-
-const NOW: Timestamp = Timestamp::ORIGIN;
-
-fn config(side: Side) -> Config {
-    let durable = side == Side::Server;
-    Config { secure: Secure::Explicit, digest: DigestKind::Blake3, durable, ..Config::default() }
-}
-
-/// Messages `from..to` of 100 bytes each.
-fn part(from: u8, to: u8) -> Bytes {
-    messages(&(from..to).map(|fill| (95, fill)).collect::<Vec<_>>())
-}
-
-fn at(messages: u64) -> Position {
-    Position { messages, bytes: messages * 100 }
-}
-
-/// A client and a server that may crash.
-struct Call {
-    client: Flow,
-    server: Flow,
-    attempt: Attempt,
-}
-
-impl Call {
-    fn new() -> Self {
-        let [client, server] = [Side::Client, Side::Server].map(|side| Flow::new(side, &config(side)));
-        let mut call = Self { client, server, attempt: Attempt(0) };
-        call.client.attempt(NOW, call.attempt, None).unwrap();
-        call.server.attempt(NOW, call.attempt, None).unwrap();
-        call
-    }
-
-    /// The server dies, and another takes its place with what it had stored. They are not connected.
-    fn crash(&mut self, stored: &Resumption) {
-        self.server = Flow::restored(Side::Server, &config(Side::Server), stored);
-    }
-
-    fn reconnect(&mut self) {
-        self.attempt = self.attempt.next();
-        self.client.attempt(NOW, self.attempt, None).unwrap();
-        let resume = self.client.resume();
-        self.server.attempt(NOW, self.attempt, Some(&resume)).unwrap();
-    }
-
-    fn up(&mut self) -> Vec<Step> {
-        pass(&mut self.client, &mut self.server, self.attempt)
-    }
-
-    fn down(&mut self) -> Vec<Step> {
-        pass(&mut self.server, &mut self.client, self.attempt)
-    }
-
-    /// Back and forth until both are silent.
-    fn talk(&mut self) {
-        while self.up().len() + self.down().len() > 0 {}
-        assert_eq!((self.client.failed(), self.server.failed()), (None, None));
-    }
-}
-
-/// Hands `to` what `from` writes; answers what that was.
-fn pass(from: &mut Flow, to: &mut Flow, attempt: Attempt) -> Vec<Step> {
-    let mut steps = Vec::new();
-    loop {
-        let step = from.poll(NOW, attempt).unwrap();
-        match step.clone() {
-            Step::Data(bytes) => {
-                let messages = bytes.len() as u64 / 100;
-                to.data_in(attempt, Run::contiguous(bytes, messages)).unwrap();
-            }
-            Step::Control(frame) => to.control_in(attempt, frame).unwrap(),
-            Step::Idle { .. } | Step::Failed(_) => return steps,
-        }
-        steps.push(step);
-    }
-}
-
-/// What the application gets until it has to wait: the number of messages and the states of points.
-fn read(flow: &mut Flow) -> (u64, Vec<Bytes>) {
-    let (mut count, mut states) = (0, Vec::new());
-    loop {
-        match flow.take() {
-            Take::Messages(run) => count += run.messages(),
-            Take::Point(point) => states.push(point.state),
-            Take::End | Take::Wait => return (count, states),
-            Take::Failed(error) => panic!("{error}"),
-        }
-    }
-}
-
-fn acks(steps: &[Step]) -> Vec<Serial> {
-    let serial = |step: &Step| match step {
-        Step::Control(Frame::SyncAck(ack)) => Some(ack.serial),
-        _ => None,
-    };
-    steps.iter().filter_map(serial).collect()
-}
-
-/// The client sends messages and a point, which the server's application secures.
-fn upload(call: &mut Call, messages: Bytes, state: &'static str) {
-    call.client.app_sends(messages);
-    call.client.app_syncs("sent".into()).unwrap();
-    call.up();
-    read(&mut call.server);
-    let serial = Serial(call.server.mark().declared.0 + 1);
-    call.server.secure(serial, state.into()).unwrap();
-}
-
-//= test S-3
-#[test]
-fn a_point_is_confirmed_when_it_is_stored() {
-    let mut call = Call::new();
-    assert_eq!(call.server.unstored(), None);
-    upload(&mut call, part(0, 2), "one");
-    let first = call.server.unstored().unwrap();
-    assert_eq!(first.requests.as_ref().unwrap().receiver_state, "one");
-    assert_eq!(acks(&call.down()), [], "not stored");
-    assert_eq!((call.server.resumption(), call.server.progress().received_secured), Default::default());
-
-    upload(&mut call, part(2, 4), "two");
-    upload(&mut call, part(4, 6), "three");
-    call.server.stored(&first);
-    assert_eq!(acks(&call.down()), [Serial(1)], "what was stored, and no more");
-    let second = call.server.unstored().unwrap();
-    assert_eq!(second.requests.as_ref().unwrap().serial, Serial(3), "one for both");
-    call.reconnect();
-    assert_eq!(acks(&call.down()), [Serial(1)], "again, and no more");
-    call.server.stored(&second);
-    call.server.stored(&first);
-    assert_eq!(acks(&call.down()), [Serial(3)]);
-    assert_eq!((call.server.unstored(), call.server.resumption()), (None, second.clone()));
-    assert_eq!(call.client.resumption().requests, second.requests);
-
-    let beyond = Resumption {
-        requests: second.requests.map(|point| crate::stream::secured::Secured { serial: Serial(4), ..point }),
-        responses: None,
-    };
-    call.server.stored(&beyond);
-    assert_eq!(acks(&call.down()), [], "nobody declared that one secured");
-}
-
-#[test]
-fn confirmations_of_the_peer_are_to_be_stored_and_hold_nothing_back() {
-    let mut call = Call::new();
-    call.server.app_sends(part(0, 2));
-    call.server.app_syncs("here".into()).unwrap();
-    call.down();
-    read(&mut call.client);
-    call.client.secure(Serial(1), "there".into()).unwrap();
-    assert_eq!(acks(&call.up()), [Serial(1)]);
-    assert_eq!(call.server.progress().sent_secured, at(2));
-    let resumption = call.server.unstored().unwrap();
-    assert_eq!(resumption, call.server.resumption());
-    call.server.stored(&resumption);
-    assert_eq!((call.server.unstored(), call.client.unstored()), (None, None));
-}
-
-//= test C-59
-#[test]
-fn a_failed_store_ends_the_stream_and_confirms_nothing() {
-    let mut call = Call::new();
-    upload(&mut call, part(0, 2), "one");
-    call.server.store_failed();
-    let error = call.server.failed().unwrap();
-    assert_eq!((error, error.reason()), (StreamError::Unstored, Reason::StoreUnavailable));
-    assert_eq!((call.down(), call.server.unstored()), (Vec::new(), None));
-}
 
 /// Of the 6 responses that the client has, 2 are stored. It has seen the points after 2 and 4.
 fn ahead() -> (Call, Resumption) {
@@ -312,14 +145,6 @@ fn what_follows_an_end_that_was_told_is_never_delivered() {
     assert_eq!(call.client.progress().received, at(6));
 }
 
-impl Call {
-    fn talk_until_failed(&mut self) {
-        while self.client.failed().is_none() && self.server.failed().is_none() {
-            assert!(self.up().len() + self.down().len() > 0, "nobody has noticed");
-        }
-    }
-}
-
 //= test S-12, S-34, D-11, I14
 #[test]
 fn what_the_peer_of_a_restored_sender_cannot_have_is_refused() {
@@ -332,6 +157,7 @@ fn what_the_peer_of_a_restored_sender_cannot_have_is_refused() {
         Received { position: at(1), ..received },
         Received { position: Position { messages: 3, bytes: 201 }, ..received },
         Received { secured: Serial(4), ..received },
+        Received { next: Serial(u64::MAX), ..received },
         Received { generation: Generation(u32::MAX), ..received },
     ];
     for received in wrong {
@@ -386,6 +212,56 @@ fn a_restored_sender_waits_with_a_long_message_until_everything_before_it_is_sec
     assert_eq!((point.position, point.serial), (at(6), Serial(4)));
 }
 
+/// Everything that it knows of is secured, and its peer has more.
+//= test S-34
+#[test]
+fn a_restored_sender_is_not_done_before_its_peer_has_said_what_it_has() {
+    let (mut call, stored) = ahead();
+    call.crash(&stored);
+    call.server.app_ended();
+    assert!(!call.server.is_secured());
+    call.reconnect();
+    assert_eq!(call.server.failed(), Some(StreamError::Diverged(at(6))));
+}
+
+/// It has more to send than goes out before RECEIVED.
+//= test S-16, S-34
+#[test]
+fn a_restored_sender_hears_from_the_frame_what_its_peer_has() {
+    let (mut call, stored) = ahead();
+    call.crash(&stored);
+    call.server.app_sends(part(2, 6));
+    call.server.app_sends(messages(&[(95, 7); 1_000]));
+    call.reconnect_without_header();
+    let told = |step: &Step| {
+        matches!(step, Step::Control(Frame::Received(_) | Frame::SyncAck(_) | Frame::Credit(_)))
+    };
+    assert!(call.down().iter().all(told), "it knows nothing");
+    call.talk();
+    assert_eq!(call.client.progress().received, at(1_006));
+}
+
+/// Its peer may hold back what no point has vouched for, and the handler have nothing more for a long time.
+//= test S-8
+#[test]
+fn what_the_peer_has_without_a_point_gets_one_in_time() {
+    let (mut call, stored) = ahead();
+    let second = Duration::from_secs(1);
+    let policy =
+        Checkpoint { every_messages: None, every_bytes: None, every: Some(second), secure: Secure::Explicit };
+    let config = Config { checkpoint: Some(policy), ..config(Side::Server) };
+    call.server = Flow::restored(Side::Server, &config, &stored);
+    call.server.app_sends(part(2, 6));
+    call.reconnect();
+    call.talk();
+    let later = NOW + second;
+    assert_eq!(call.server.poll(NOW, Attempt(1)), Ok(Step::Idle { wake: later }));
+    let Ok(Step::Control(Frame::Sync(point))) = call.server.poll(later, Attempt(1)) else {
+        panic!("a point")
+    };
+    assert_eq!((point.position, point.serial), (at(6), Serial(4)));
+}
+
 /// It has no way to say what it has: what is not stored comes again.
 #[test]
 fn a_caller_without_frames_gets_the_response_from_where_it_is_stored() {
@@ -399,4 +275,35 @@ fn a_caller_without_frames_gets_the_response_from_where_it_is_stored() {
     call.reconnect();
     call.server.attempt_without_frames(NOW, Attempt(9), Position::ORIGIN).unwrap();
     assert!(matches!(call.server.failed(), Some(StreamError::Incomplete(_))), "it had frames before");
+}
+
+/// What it is told to be secured is stored, so no attempt of its leaves a gap.
+//= test S-29, S-28
+#[test]
+fn an_upload_without_frames_goes_on_from_what_is_stored_or_from_its_beginning() {
+    let run = |from: u8, to: u8| Run::contiguous(part(from, to), u64::from(to - from));
+    let policy =
+        Checkpoint { every_messages: Some(2), every_bytes: None, every: None, secure: Secure::Automatic };
+    let config = Config { durable: true, checkpoint: Some(policy), ..Config::default() };
+    for from in [0, 2] {
+        let mut server = Flow::new(Side::Server, &config);
+        server.attempt_without_frames(NOW, Attempt(0), Position::ORIGIN).unwrap();
+        for (begin, end) in [(0, 2), (2, 4)] {
+            server.data_in(Attempt(0), run(begin, end)).unwrap();
+            server.place_received_point(NOW);
+        }
+        server.take();
+        server.take();
+        let stored = server.unstored().unwrap();
+        server.stored(&stored);
+        server.take();
+        assert_eq!(server.resumption().requests.unwrap().position, at(2), "4 are not stored");
+
+        let mut server = Flow::restored(Side::Server, &config, &stored);
+        server.attempt_without_frames(NOW, Attempt(1), at(from)).unwrap();
+        server.data_in(Attempt(1), run(from as u8, 5)).unwrap();
+        server.ended_without_frames(Attempt(1)).unwrap();
+        assert_eq!(server.take(), Take::Messages(run(2, 5)));
+        assert_eq!((server.take(), server.failed()), (Take::End, None));
+    }
 }

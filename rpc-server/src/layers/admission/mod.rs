@@ -18,6 +18,7 @@ use pin_project_lite::pin_project;
 use rpc_core::error::{Outcome, Reason};
 use rpc_core::id::{CallAttempt, Fingerprint};
 use rpc_core::policy::MethodPolicy;
+use rpc_core::record::ActivityRecord;
 use rpc_core::session::{Admission, Admit, Keeping, Session, refused_before_admission};
 use rpc_proto::deadline;
 use rpc_proto::headers::Answered;
@@ -130,12 +131,15 @@ impl AdmissionLayer {
         };
         if policy.kind.streams() {
             let fingerprint = stream::stream_fingerprint(&request);
-            let call = Protected { attempt, policy, fingerprint, live: Arc::clone(context.live()) };
+            let live = Arc::clone(context.live());
+            let keeping = stream::keeping(policy, live.agreement());
+            let call = Protected { attempt, policy, fingerprint, keeping, live };
             return self.stream(inner, request, &context, call).await;
         }
         match request::read_whole(request, self.message_bytes_max).await {
             Ok((request, fingerprint)) => {
-                let call = Protected { attempt, policy, fingerprint, live: Arc::clone(context.live()) };
+                let live = Arc::clone(context.live());
+                let call = Protected { attempt, policy, fingerprint, keeping: Keeping::of(policy), live };
                 self.admit(call, inner, request).await
             }
             Err(refusal) => answer(refusal.outcome(refused_before_admission(attempt.attempt))),
@@ -191,12 +195,18 @@ impl AdmissionLayer {
     /// too.
     //= C-6
     fn ask(&self, call: &Protected, has_place: bool) -> Result<(Admission, Option<Recording>), Refusal> {
-        call.live.admit(call.attempt.call, |session| self.judge(session, call, has_place))
+        call.live.admit(call.attempt.call, |session| self.judge(session, call, has_place, None))
     }
 
-    fn judge(&self, session: &mut Session, call: &Protected, has_place: bool) -> Result<Admission, Refusal> {
-        let Protected { attempt, policy, fingerprint, .. } = *call;
-        let keeping = Keeping::of(policy);
+    /// `activity` is what the store is to know of the one that the call works on.
+    fn judge(
+        &self,
+        session: &mut Session,
+        call: &Protected,
+        has_place: bool,
+        activity: Option<Box<ActivityRecord>>,
+    ) -> Result<Admission, Refusal> {
+        let Protected { attempt, policy, fingerprint, keeping, .. } = *call;
         let admit = Admit { attempt, fingerprint, cancellation: policy.cancellation, keeping };
         let may_start = session.may_start(attempt.call);
         let outcome = refused_before_admission(attempt.attempt);
@@ -208,7 +218,7 @@ impl AdmissionLayer {
         if may_start && !has_place {
             return Err(self.exhausted().outcome(outcome));
         }
-        session.admit(admit).map_err(|error| {
+        session.admit_working(admit, activity).map_err(|error| {
             let outcome = error.outcome(attempt.attempt);
             Refusal::new(error.reason(), error.to_string()).outcome(outcome)
         })
@@ -265,6 +275,7 @@ struct Protected {
     attempt: CallAttempt,
     policy: &'static MethodPolicy,
     fingerprint: Fingerprint,
+    keeping: Keeping,
 }
 
 fn answer(refusal: Refusal) -> Response<Body> {

@@ -69,6 +69,14 @@ impl Store for Handle {
     fn scan(&self, after: Option<SessionId>, limit: usize) -> Result<Vec<(SessionId, Stored)>, StoreError> {
         self.0.inner.scan(after, limit)
     }
+
+    fn scan_activities(
+        &self,
+        after: Option<&rpc_core::activity::Key>,
+        limit: usize,
+    ) -> Result<Vec<rpc_core::record::ActivityRecord>, StoreError> {
+        self.0.inner.scan_activities(after, limit)
+    }
 }
 
 fn sessions(store: &Arc<Gated>) -> Arc<Sessions> {

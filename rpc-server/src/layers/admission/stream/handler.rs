@@ -9,11 +9,12 @@ use futures_util::FutureExt;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap};
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
-use rpc_core::error::{Code, Outcome};
+use rpc_core::error::{Code, Outcome, Reason};
 use rpc_core::frame::Head;
 use rpc_core::policy::MethodPolicy;
 use rpc_core::record::Reply;
-use rpc_core::session::Kept;
+use rpc_core::session::{Keeping, Kept, Session};
+use rpc_core::stream::secured::Resumption;
 use rpc_flow::{AppEnd, Stream, View};
 use rpc_proto::deadline;
 use rpc_proto::status::with_outcome;
@@ -25,9 +26,11 @@ use tonic::body::Body;
 use super::super::running::Permit;
 use super::super::{Protected, recorded};
 use super::ending::{cut, interrupted};
+use super::storing::{end, refused, store};
 use super::{has_single_reply, is_over};
 use crate::layers::Handler;
 use crate::sessions::activities::Working;
+use crate::sessions::{Recorded, Recording};
 
 /// Longest reply that is kept with an activity that is done, in bytes.
 const ACTIVITY_REPLY_BYTES_MAX: u32 = 64 << 10;
@@ -41,6 +44,8 @@ pub(super) struct Handling {
     pub(super) deadline: Option<Instant>,
     /// Held while the handler runs.
     pub(super) permit: Option<Permit>,
+    /// The handler waits for this record.
+    pub(super) intent: Option<Recording>,
     pub(super) stream: Stream,
     /// The activity, if the call works on one.
     pub(super) working: Option<Working>,
@@ -50,20 +55,27 @@ impl Handling {
     /// Runs the handler to the end of its response, records how it ended, and gives the stream its end.
     //= S-27
     pub(super) async fn run<S: Handler>(self, inner: S, request: Request<Body>) {
-        let Self { call, deadline, permit, stream, working } = self;
+        let Self { call, deadline, permit, intent, stream, working } = self;
         // Declared in the order in which they are dropped last: the activity is free when the handler is gone.
-        let mut settled = Settled { call: &call, reply: None, why: None };
+        let mut settling = Settling { call: &call, stream: &stream, is_done: false, why: None };
+        //= C-51
+        if let Some(intent) = intent
+            && let Recorded::No(reason) = intent.wait().await
+        {
+            return settling.not_begun(reason);
+        }
         let reply = {
             let work = deadline::scope(deadline, handle(inner, request, call.policy, &stream));
             let mut work = pin!(AssertUnwindSafe(work).catch_unwind());
             let (policy, working) = (call.policy, working.as_ref());
             let done = tokio::select! {
                 done = &mut work => Some(done),
+                never = store(&call, &stream, working) => match never {},
                 cut = cut(&call, &stream, deadline, working) => {
                     stream.abandon(cut.status(policy));
                     // What was wrong before is what the caller is told.
                     let why = stream.failure().unwrap_or_else(|| cut.status(policy));
-                    settled.why = Some(with_outcome(why, Outcome::Unknown));
+                    settling.why = Some(with_outcome(why, Outcome::Unknown));
                     if cut.drops_handler(policy) {
                         None
                     } else {
@@ -86,44 +98,93 @@ impl Handling {
             }
         };
         drop(permit);
-        // The slot first: whoever has the answer may use it for the next call at once.
-        settled.reply = Some(reply.clone());
-        drop(settled);
         let delivering = Delivering { call: &call, stream: &stream, reply, deadline };
-        delivering.run(working).await;
+        delivering.secure_all(working.as_ref()).await;
+        // The slot first: whoever has the answer may use it for the next call at once.
+        if settling.reply(&delivering.reply, working.as_ref()).await {
+            delivering.run(working).await;
+        }
     }
 }
 
 /// Sees to it that the slot hears of the end, in whatever way that comes.
-struct Settled<'a> {
+struct Settling<'a> {
     call: &'a Protected,
-    reply: Option<Reply>,
+    stream: &'a Stream,
+    is_done: bool,
     /// Why the stream was over before its handler.
     why: Option<Status>,
 }
 
-impl Drop for Settled<'_> {
+impl Settling<'_> {
+    /// The store did not hear of the call: its slot knows.
+    fn not_begun(mut self, reason: Reason) {
+        self.is_done = true;
+        let (live, call) = (&self.call.live, self.call.attempt.call);
+        self.stream.store_failed(refused(reason));
+        live.stream_given_up(call, &refused(reason));
+        live.finished(call, None, |_| {});
+    }
+
+    /// Records the reply. False if the store did not keep it, and nobody is to be told of it.
     //= S-30
-    fn drop(&mut self) {
+    async fn reply(mut self, reply: &Reply, working: Option<&Working>) -> bool {
+        self.is_done = true;
         let (live, call, policy) = (&self.call.live, self.call.attempt.call, self.call.policy);
-        match self.reply.take() {
-            Some(reply) if has_single_reply(policy) || reply.code != Code::Ok as u8 => {
-                let kept = reply.clone();
-                live.finished(call, Some(&reply), |session| {
-                    session.complete(call, kept, policy.reply_bytes_max);
-                });
-            }
-            Some(reply) => live.finished(call, None, |session| {
-                session.complete(call, without_messages(reply), Some(0));
-            }),
-            None => {
-                if let Some(why) = &self.why {
-                    live.stream_given_up(call, why);
-                }
-                live.finished(call, None, |session| session.abandon(call));
-            }
+        let end = self.end(reply);
+        let whole = has_single_reply(policy) || reply.code != Code::Ok as u8;
+        let (kept, bound) = match (whole, &end) {
+            (true, _) => (reply.clone(), policy.reply_bytes_max),
+            // The caller has all messages.
+            (false, Some(_)) => (Reply { message: Bytes::new(), ..reply.clone() }, policy.reply_bytes_max),
+            (false, None) => (without_messages(reply.clone()), Some(0)),
+        };
+        let told = if whole { reply.clone() } else { kept.clone() };
+        let at = end.clone();
+        // In one record with the reply: neither is there without the other.
+        let done = working.zip(end.clone()).filter(|_| reply.code == Code::Ok as u8);
+        let done = done.map(|(working, end)| working.record(end, Some(kept_of(reply, policy))));
+        let complete = |session: &mut Session| session.complete_stream(call, kept, bound, at, done);
+        let recorded = live.replied(call, &told, complete).await;
+        if let Recorded::No(reason) = recorded {
+            self.stream.store_failed(refused(reason));
+        } else if let Some(end) = &end {
+            self.stream.stored(end);
         }
         live.forget_stream(call, |stream| is_over(&stream.watch().borrow(), false));
+        !matches!(recorded, Recorded::No(_))
+    }
+
+    /// Where a stream has come to its end that is kept in the store. `None` where the caller may miss messages of it.
+    fn end(&self, reply: &Reply) -> Option<Resumption> {
+        let is_durable = self.call.keeping == Keeping::Stream;
+        let has_all = has_single_reply(self.call.policy)
+            || reply.code != Code::Ok as u8
+            || self.stream.watch().borrow().is_secured;
+        (is_durable && has_all).then(|| end(self.stream))
+    }
+}
+
+impl Drop for Settling<'_> {
+    fn drop(&mut self) {
+        if self.is_done {
+            return;
+        }
+        let (live, call) = (&self.call.live, self.call.attempt.call);
+        if let Some(why) = &self.why {
+            live.stream_given_up(call, why);
+        }
+        live.finished(call, None, |session| session.abandon(call));
+        live.forget_stream(call, |stream| is_over(&stream.watch().borrow(), false));
+    }
+}
+
+/// What is kept of the reply with an activity that is done.
+fn kept_of(reply: &Reply, policy: &MethodPolicy) -> Kept {
+    if has_single_reply(policy) {
+        Kept::within(reply.clone(), ACTIVITY_REPLY_BYTES_MAX)
+    } else {
+        Kept::status_only(reply.clone(), ACTIVITY_REPLY_BYTES_MAX)
     }
 }
 
@@ -142,6 +203,19 @@ struct Delivering<'a> {
 }
 
 impl Delivering<'_> {
+    /// Waits until the caller of a durable stream has all messages: until then its handler is what can give them again.
+    async fn secure_all(&self, working: Option<&Working>) {
+        let Self { call, stream, reply, deadline } = self;
+        if call.keeping != Keeping::Stream || has_single_reply(call.policy) || reply.code != Code::Ok as u8 {
+            return;
+        }
+        tokio::select! {
+            () = secured(stream) => {}
+            never = store(call, stream, working) => match never {},
+            cut = cut(call, stream, *deadline, working) => stream.abandon(cut.status(call.policy)),
+        }
+    }
+
     //= D-27
     async fn run(self, working: Option<Working>) {
         let Self { call, stream, reply, deadline } = self;
@@ -150,7 +224,7 @@ impl Delivering<'_> {
         let working = match working {
             // Its record is all that there is to be had.
             Some(working) if single && is_well => {
-                working.done(Kept::within(reply.clone(), ACTIVITY_REPLY_BYTES_MAX));
+                working.done(kept_of(&reply, call.policy));
                 None
             }
             working => working.filter(|_| is_well),
@@ -177,7 +251,12 @@ impl Delivering<'_> {
         } else if let Some(working) = working
             && stream.failure().is_none()
         {
-            working.done(Kept::status_only(reply, ACTIVITY_REPLY_BYTES_MAX));
+            let kept = kept_of(&reply, call.policy);
+            if call.keeping == Keeping::Stream {
+                let record = working.record(stream.resumption(), Some(kept.clone()));
+                call.live.with(|session, _| session.activity_done(record));
+            }
+            working.done(kept);
         }
         call.live.forget_stream(call.attempt.call, |stream| is_over(&stream.watch().borrow(), false));
     }
@@ -258,7 +337,7 @@ async fn rest(body: &mut Body) -> Result<Option<HeaderMap>, Status> {
 
 /// The handler's own headers, which travel in HEAD because those of the response have left.
 //= W-18
-fn head_of(headers: &HeaderMap) -> Head {
+pub(super) fn head_of(headers: &HeaderMap) -> Head {
     let entries = headers
         .iter()
         .filter(|(name, _)| ![CONTENT_TYPE, CONTENT_LENGTH, DATE].contains(name))

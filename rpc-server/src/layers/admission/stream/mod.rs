@@ -1,10 +1,12 @@
 //! Streams that outlive their connection: the handler belongs to the session, and each attempt is joined to it.
 
+mod again;
 mod answering;
 mod beginning;
 mod ending;
 mod handler;
 mod joining;
+mod storing;
 
 use std::sync::Arc;
 
@@ -14,7 +16,7 @@ use rpc_core::error::{Outcome, Reason};
 use rpc_core::id::{Attempt, CallAttempt, CallId, Fingerprint};
 use rpc_core::negotiate::{Agreement, Unit};
 use rpc_core::policy::{MethodKind, MethodPolicy};
-use rpc_core::session::{Admission, refused_before_admission};
+use rpc_core::session::{Admission, Keeping, refused_before_admission};
 use rpc_core::stream::error::AttemptError;
 use rpc_core::stream::position::Position;
 use rpc_core::stream::resume::Resume;
@@ -28,8 +30,9 @@ use super::running::Permit;
 use super::{AdmissionLayer, Protected, answer, recorded, unknown};
 use crate::context::{Deadline, SessionContext};
 use crate::layers::Handler;
-use crate::sessions::Live;
+use crate::methods::streams_durably;
 use crate::sessions::streams::Found;
+use crate::sessions::{AdmittedStream, Live, Recording};
 use beginning::Begun;
 use handler::Handling;
 use joining::{Joining, invalid};
@@ -54,6 +57,19 @@ pub(super) fn is_misplaced(request: &Request<Body>, policy: Option<&MethodPolicy
     Some(invalid("header `session-activity-bin` is for streams with checkpoints"))
 }
 
+/// Where the record of a call that streams is kept.
+pub(super) fn keeping(policy: &MethodPolicy, agreement: &Agreement) -> Keeping {
+    let units = agreement.units;
+    if streams_durably(policy) && units.contains(Unit::Durable) && units.contains(Unit::Resume) {
+        return Keeping::Stream;
+    }
+    match Keeping::of(policy) {
+        // What its caller has sent is not there to be read again.
+        Keeping::Store { .. } => Keeping::Store { idempotent: false },
+        keeping @ (Keeping::Memory | Keeping::Stream | Keeping::Transaction) => keeping,
+    }
+}
+
 impl AdmissionLayer {
     /// Answers an attempt of a call that streams: begins it, or joins it to the run that there is.
     //= S-13
@@ -76,37 +92,51 @@ impl AdmissionLayer {
         };
         let permit = self.running.enter();
         let mut begun = None;
-        let admitted = call.live.admit_stream(call.attempt.call, |session| {
-            if !session.is_new(call.attempt.call) {
-                return self.judge(session, &call, permit.is_some()).map(|admission| (admission, None));
-            }
-            let needs = self.look(session, &call, &joining)?;
-            let admission = self.judge(session, &call, permit.is_some())?;
-            if admission != Admission::Run {
-                return Ok((admission, None));
-            }
-            let (new, working) = needs.begin(call.policy, self.message_bytes_max);
+        let reads_frames = joining.frames == Frames::On;
+        let admitted = call.live.admit_stream(call.attempt.call, |session, found| {
+            let may_start = session.may_start(call.attempt.call);
+            let needs = if may_start { Some(self.look(session, &call, &joining, found)?) } else { None };
+            let activity = needs.as_ref().and_then(|needs| needs.activity(&call));
+            let admission = self.judge(session, &call, permit.is_some(), activity)?;
+            let needs = match &admission {
+                Admission::Run | Admission::RunWhenRecorded => needs,
+                Admission::Replay(reply) if found.is_none() && reads_frames => {
+                    again::needs(self, session, &call, reply)?
+                }
+                _ => None,
+            };
+            let Some(needs) = needs else { return Ok((admission, None)) };
+            let (new, working) = needs.begin(&call, self.message_bytes_max);
             begun = Some(Begun { stream: new.stream.clone(), working });
             Ok((admission, Some(new)))
         });
-        if let Some(begun) = begun {
-            return self.begin(inner, call, permit, begun, &joining, request);
-        }
-        drop(permit);
-        match admitted {
-            Ok((admission, Some(Found::Stream(stream, told)))) => {
+        let AdmittedStream { admission, found, recording } = match admitted {
+            Ok(admitted) => admitted,
+            Err(refusal) => return self.instead(request, &agreement, answer(refusal)),
+        };
+        match (admission, begun, found) {
+            (Admission::Replay(reply), Some(begun), _) => {
+                again::answer(&begun.stream, &call, &reply).await;
+                let from = joining.from(Position::ORIGIN);
+                self.join(Joined::new(&call), &begun.stream, from, request, Answered::Replayed)
+            }
+            (_, Some(begun), _) => {
+                let run = Starting { call, permit, intent: recording, begun };
+                self.begin(inner, run, &joining, request)
+            }
+            (admission, None, Some(Found::Stream(stream, told))) => {
+                drop(permit);
                 self.join_again(&call, admission, &stream, told, &joining, request).await
             }
             //= C-26
-            Ok((_, Some(Found::GivenUp(status)))) => self.instead(request, &agreement, told(*status)),
-            Ok((Admission::Replay(reply), None)) => {
+            (_, None, Some(Found::GivenUp(status))) => self.instead(request, &agreement, told(*status)),
+            (Admission::Replay(reply), None, _) => {
                 self.instead(request, &agreement, recorded::respond(reply, Answered::Replayed))
             }
-            Ok((Admission::ReplyDropped(reply), None)) => {
+            (Admission::ReplyDropped(reply), None, _) => {
                 self.instead(request, &agreement, recorded::dropped(&reply))
             }
-            Ok((_, None)) => self.instead(request, &agreement, unknown()),
-            Err(refusal) => self.instead(request, &agreement, answer(refusal)),
+            (_, None, _) => self.instead(request, &agreement, unknown()),
         }
     }
 
@@ -136,26 +166,20 @@ impl AdmissionLayer {
     fn begin<S: Handler>(
         &self,
         inner: S,
-        call: Protected,
-        permit: Option<Permit>,
-        begun: Begun,
+        starting: Starting,
         joining: &Joining,
         request: Request<Body>,
     ) -> Response<Body> {
-        let Begun { stream, working } = begun;
+        let Starting { call, permit, intent, begun: Begun { stream, working } } = starting;
         let (mut head, body) = request.into_parts();
         let deadline = head.extensions.get::<Deadline>().map(|deadline| deadline.0);
         head.extensions.insert(Checkpoints::of_stream(&stream));
         let handled = Request::from_parts(head, Body::new(stream.app_body()));
-        let joined = Joined::new(&call);
-        let handling = Handling { call, deadline, permit, stream: stream.clone(), working };
+        let (joined, told) = (Joined::new(&call), call.live.told(call.attempt.call));
+        let handling = Handling { call, deadline, permit, intent, stream: stream.clone(), working };
         // It has an owner that waits for it, and ends with the session, its deadline, or itself.
         self.sessions.orphans().spawn(handling.run(inner, handled));
-        let from = match joining.frames {
-            Frames::On => From::Frames(joining.resume),
-            Frames::Off => From::Place(joining.resume.map_or(Position::ORIGIN, |resume| resume.send_from)),
-        };
-        self.join(joined, &stream, from, Request::new(body), Answered::New)
+        self.join(joined, &stream, joining.from(told), Request::new(body), Answered::New)
     }
 
     /// Answers a later attempt of a call whose stream is there.
@@ -186,12 +210,7 @@ impl AdmissionLayer {
         if let Some(instead) = instead {
             return self.instead(request, &agreement, instead);
         }
-        //= S-29
-        let from = match frames {
-            Frames::On => From::Frames(joining.resume),
-            Frames::Off => From::Place(joining.resume.map_or(told, |resume| resume.send_from)),
-        };
-        self.join(Joined::new(call), stream, from, request, answered)
+        self.join(Joined::new(call), stream, joining.from(told), request, answered)
     }
 
     /// Waits for the reply of a handler that runs on to its end although its stream is over.
@@ -268,12 +287,32 @@ impl Joined {
     }
 }
 
+/// A call whose handler is to be run.
+struct Starting {
+    call: Protected,
+    permit: Option<Permit>,
+    /// The handler waits for this record.
+    intent: Option<Recording>,
+    begun: Begun,
+}
+
 /// Where an attempt goes on.
 enum From {
     /// Where its frames say, and the header of a later one.
     Frames(Option<Resume>),
     /// Here: it has no frames.
     Place(Position),
+}
+
+impl Joining {
+    /// Where the attempt goes on, if `told` is what its caller was told last.
+    //= S-29
+    fn from(&self, told: Position) -> From {
+        match self.frames {
+            Frames::On => From::Frames(self.resume),
+            Frames::Off => From::Place(self.resume.map_or(told, |resume| resume.send_from)),
+        }
+    }
 }
 
 /// Whether nobody needs a stream any more whose handler has ended: it failed, and the slot knows how it ended; or its
@@ -286,6 +325,11 @@ fn is_over(view: &View, has_all: bool) -> bool {
 /// Whether the answer is one message, which is recorded as a whole.
 fn has_single_reply(policy: &MethodPolicy) -> bool {
     matches!(policy.kind, MethodKind::Unary | MethodKind::ClientStreaming)
+}
+
+/// Whether the request is many messages.
+fn requests_stream(policy: &MethodPolicy) -> bool {
+    matches!(policy.kind, MethodKind::ClientStreaming | MethodKind::Bidirectional)
 }
 
 /// The fingerprint of a stream. Its requests are not known when it is admitted; its digests tell another's messages from
