@@ -41,6 +41,12 @@ impl Stream {
         Self { shared: Arc::new(Shared::resumed(side, config, resumption)) }
     }
 
+    /// The request is one message, which is there again when its handler is called again: the handler need not ask from
+    /// where its requests go on. Server only.
+    pub fn single_request(&self) {
+        self.shared.with(|state| state.overlooked.requests = false);
+    }
+
     /// What the application reads. Once: two readers would share the messages.
     pub fn app_body(&self) -> AppBody {
         AppBody::new(Arc::clone(&self.shared))

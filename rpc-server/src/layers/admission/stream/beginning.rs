@@ -157,6 +157,9 @@ impl Needs<'_> {
             Start::Resumed(from) => Stream::resumed(Side::Server, &config, from),
             Start::Restored(from) => Stream::restored(Side::Server, &config, from),
         };
+        if !requests_stream(call.policy) {
+            stream.single_request();
+        }
         let working = beginning.map(|beginning| beginning.begin(stream.clone()));
         (NewStream { stream, memory, told }, working)
     }
