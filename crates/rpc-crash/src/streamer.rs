@@ -87,10 +87,34 @@ fn named<T>(mut request: Request<T>, streamed: &Streamed) -> Result<Request<T>, 
     Ok(request)
 }
 
-async fn upload(client: &mut Client, streamed: &Streamed, moved: &watch::Sender<u64>) -> Result<(), Status> {
-    let checkpoints = Checkpoints::new();
+/// Uploads it, with points of its own.
+///
+/// # Errors
+///
+/// It failed, or something else was stored.
+pub async fn upload(
+    client: &mut Client,
+    streamed: &Streamed,
+    moved: &watch::Sender<u64>,
+) -> Result<(), Status> {
+    upload_from(client, &Checkpoints::new(), streamed, moved).await
+}
+
+/// The same, from where the checkpoints say.
+///
+/// # Errors
+///
+/// As [`upload`].
+pub async fn upload_from(
+    client: &mut Client,
+    checkpoints: &Checkpoints,
+    streamed: &Streamed,
+    moved: &watch::Sender<u64>,
+) -> Result<(), Status> {
     let mut random = Random(!streamed.seed);
-    let items = parts(streamed, moved).flat_map(move |part| {
+    let first = checkpoints.resumed().map_or(0, |resumed| resumed.position().messages);
+    let rest = parts(streamed, moved).skip_while(move |part| part.number < first);
+    let items = rest.flat_map(move |part| {
         let state = part.number.to_be_bytes().to_vec();
         let point = (random.below(20) == 0).then(|| Outgoing::SyncPoint(state.into()));
         [Outgoing::Message(part)].into_iter().chain(point)

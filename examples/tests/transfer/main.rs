@@ -2,5 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "a test says by panicking that something went wrong")]
 
 mod going_on;
+mod killed;
 mod refusals;
 mod support;

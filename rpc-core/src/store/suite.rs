@@ -159,7 +159,7 @@ pub fn activity(key: &Key, session: SessionId, n: u8) -> ActivityRecord {
         key: key.clone(),
         method: "/archive.v1.Archive/Upload".into(),
         worker: Worker { session, call },
-        at: if n % 3 == 0 { Resumption::default() } else { resumption() },
+        at: if n.is_multiple_of(3) { Resumption::default() } else { resumption() },
         done: match n % 4 {
             0 => Some(Kept::Whole(reply(n))),
             1 => Some(Kept::StatusOnly(reply(n))),

@@ -20,6 +20,8 @@ use super::live::Live;
 const WAITING_MAX: usize = 16_384;
 /// Writes that share one commit at most.
 const BATCH_MAX: usize = 1_024;
+/// Bytes at which a batch takes no more writes: what waits behind it is not to wait for all of a thousand large replies.
+const BATCH_BYTES_MAX: usize = 8 << 20;
 
 /// Gives writes to the store.
 #[derive(Clone)]
@@ -146,34 +148,51 @@ fn run(
     let mut jobs = Vec::with_capacity(BATCH_MAX);
     while queue.blocking_recv_many(&mut jobs, BATCH_MAX) > 0 {
         counted.fetch_sub(jobs.len(), Ordering::Relaxed);
-        let mut waiting = Vec::with_capacity(jobs.len());
-        let mut batch = Vec::with_capacity(jobs.len());
+        let mut batch = Batch::default();
         for job in jobs.drain(..) {
             match job {
-                Job::Write { live, record, write } => {
-                    waiting.push((live, record));
-                    batch.push(write);
-                }
-                Job::Forget(write) => {
-                    waiting.push((Weak::new(), RecordId::default()));
-                    batch.push(write);
-                }
+                Job::Write { live, record, write } => batch.push(live, record, write),
+                Job::Forget(write) => batch.push(Weak::new(), RecordId::default(), write),
                 Job::Reserve { count, answer } => {
                     // Nobody waits any more for an opening that was given up; the numbers are skipped.
                     let _ = answer.send(guarded(|| store.reserve_numbers(count)));
                 }
             }
-        }
-        if !batch.is_empty() {
-            let answers = commit(store, &batch);
-            if let Err(error) = &answers
-                && !failed.is_cancelled()
-            {
-                tracing::error!(%error, "the store failed, and nothing is kept until it is opened again");
-                failed.cancel();
+            if batch.bytes >= BATCH_BYTES_MAX {
+                std::mem::take(&mut batch).commit(store, failed);
             }
-            answer(waiting, answers);
         }
+        batch.commit(store, failed);
+    }
+}
+
+/// Writes that share one commit, and who waits for them.
+#[derive(Default)]
+struct Batch {
+    waiting: Vec<(Weak<Live>, RecordId)>,
+    writes: Vec<Write>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn push(&mut self, live: Weak<Live>, record: RecordId, write: Write) {
+        self.bytes += write.change.bytes();
+        self.waiting.push((live, record));
+        self.writes.push(write);
+    }
+
+    fn commit(self, store: &dyn Store, failed: &CancellationToken) {
+        if self.writes.is_empty() {
+            return;
+        }
+        let answers = commit(store, &self.writes);
+        if let Err(error) = &answers
+            && !failed.is_cancelled()
+        {
+            tracing::error!(%error, "the store failed, and nothing is kept until it is opened again");
+            failed.cancel();
+        }
+        answer(self.waiting, answers);
     }
 }
 

@@ -9,16 +9,19 @@ use std::time::Duration;
 
 use rpc_client::{Outcome, OutcomeExt as _, Session};
 use rpc_core::id::SessionId;
-use rpc_core::record::{Change, Write};
+use rpc_core::record::{CallRecord, Change, Write};
 use rpc_core::store::{Durability, MemoryStore, Store, StoreError, Stored, WriteError};
+use rpc_core::stream::secured::Resumption;
 use rpc_core::transaction::Versioned;
 use rpc_crash::caller::{self, Client};
 use rpc_crash::pb::Entry;
 use rpc_crash::pb::vault_server::VaultServer;
+use rpc_crash::streamer::{self, Kind, Streamed};
 use rpc_crash::trust::{AUDIENCE, ISSUER, SECRET};
 use rpc_crash::vault::Vault;
 use rpc_server::auth::{JwtAuthenticator, Key, TrustedIssuer};
 use rpc_server::{Handle, Server};
+use tokio::sync::watch;
 use tonic::{Code, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -37,6 +40,8 @@ enum Fails {
     AtReplies,
     /// With the same, and makes it: as a sync whose answer was lost.
     AfterReplies,
+    /// With the first point of a stream that is secured.
+    AtPoints,
 }
 
 /// A store as a disk is: it lasts for as long as the test, and it breaks.
@@ -60,9 +65,13 @@ impl Disk {
 
     fn breaks_at(&self, change: &Change) -> bool {
         let intent = matches!(change, Change::Slot(slot)
-            if matches!(slot.call, rpc_core::record::CallRecord::Begun(_)));
+            if matches!(slot.call, CallRecord::Begun(_)));
         let reply = !intent && matches!(change, Change::Slot(_) | Change::Commit(..));
         let fails = self.fails.load(Ordering::SeqCst);
+        if fails == Fails::AtPoints as u8 {
+            return matches!(change, Change::Slot(slot)
+                if matches!(&slot.call, CallRecord::Streaming(_, at) if **at != Resumption::default()));
+        }
         fails == Fails::AtIntents as u8 && intent || fails >= Fails::AtReplies as u8 && reply
     }
 }
@@ -185,4 +194,32 @@ async fn nobody_is_told_what_a_failed_store_may_have_lost() {
         session.release().await.unwrap();
         handle.drain(Duration::ZERO);
     }
+}
+
+/// The handler is told that its point is not secured, and so is the caller; and then another server goes on from before it.
+//= test C-59, S-28
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_point_that_the_store_does_not_keep_is_not_secured() {
+    let scratch = Scratch::new("fails-points");
+    let notes = scratch.0.join("notes");
+    let disk = Disk::new(Fails::AtPoints);
+    let (address, handle) = serve(&disk, &notes).await;
+    let session = open(address).await;
+    let upload = Streamed { kind: Kind::Upload, name: "x".into(), seed: 1, parts: 100 };
+    let (moved, _) = watch::channel(0);
+    let mut client = Client::new(session.clone());
+    // The client tries again for as long as its deadline lets it, and is refused each time.
+    let told =
+        tokio::time::timeout(Duration::from_secs(1), streamer::upload(&mut client, &upload, &moved)).await;
+    assert!(!matches!(told, Ok(Ok(()))), "it was told that all went well");
+    let diary = std::fs::read_to_string(scratch.0.join("streams/diary")).unwrap();
+    assert_eq!(diary, "begin x 0\n", "the handler ran once, and nothing was secured");
+    assert_eq!(health(address).await, ServingStatus::NotServing);
+    handle.drain(Duration::ZERO);
+    drop(session);
+    let (address, handle) = serve(&disk.opened_again(), &notes).await;
+    let session = open(address).await;
+    streamer::upload(&mut Client::new(session.clone()), &upload, &moved).await.unwrap();
+    session.release().await.unwrap();
+    handle.drain(Duration::ZERO);
 }

@@ -5,6 +5,7 @@
     reason = "a test says by panicking that something went wrong"
 )]
 
+mod by_hand;
 mod failing;
 mod killed;
 mod resumed;

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use rpc_crash::caller::{self, Random};
+use prost::Message as _;
+use rpc_client::{ActivityResume, Checkpoints};
+use rpc_crash::caller::{self, Client, Random};
 use rpc_crash::parts::content;
+use rpc_crash::pb::Stored;
 use rpc_crash::process::Process;
-use rpc_crash::streamer::{Kind, Streamed, stream_until};
+use rpc_crash::streamer::{self, Kind, Streamed, stream_until};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -120,4 +123,63 @@ fn check(directory: &Path, diary: &Diary, streamed: &Streamed) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn streams_outlive_a_server_that_is_killed() {
     run(number("SESSION_SEED", 1), number("SESSION_KILLS", 12)).await;
+}
+
+/// How many clients work on an activity, one after the other.
+const LIVES: u64 = 4;
+
+/// The client does not come back, and neither does its session: another process of the same principal goes on by the name.
+//= test D-19
+//= test D-20
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_activity_survives_its_client_and_its_server() {
+    let scratch = Scratch::new("activity");
+    let mut server = Process::start(Path::new(env!("CARGO_BIN_EXE_vault")), &scratch.0).await.unwrap();
+    let upload = Streamed { kind: Kind::Upload, name: "dump".into(), seed: 7, parts: 4_000 };
+    let (moved, mut moves) = watch::channel(0);
+    let mut lives = 0;
+    loop {
+        let session = caller::open(server.address(), "archivist").await.unwrap();
+        let resume = session.resume_activity("dump").await.unwrap();
+        let checkpoints = match resume {
+            ActivityResume::New(checkpoints) => {
+                assert_eq!(lives, 0, "it was forgotten");
+                checkpoints
+            }
+            ActivityResume::Interrupted(checkpoints) => {
+                assert!(checkpoints.resumed().is_some(), "life {lives}: nothing is secured");
+                checkpoints
+            }
+            ActivityResume::Done(reply) => {
+                assert_eq!(Stored::decode(reply.response).unwrap().parts, upload.parts);
+                break;
+            }
+            other => panic!("{other:?}"),
+        };
+        lives += 1;
+        let before = *moves.borrow_and_update();
+        let mut client = Client::new(session);
+        let uploading = streamer::upload_from(&mut client, &checkpoints, &upload, &moved);
+        let mut watch = checkpoints.clone();
+        tokio::select! {
+            done = uploading => done.unwrap(),
+            () = far_enough(&mut watch, &mut moves, before), if lives < LIVES => {}
+        }
+        // At once: the client is dropped in place of killed, and the server is killed.
+        drop(client);
+        server.kill().await.unwrap();
+        server.restart().await.unwrap();
+    }
+    assert_eq!(lives, LIVES);
+    server.kill().await.unwrap();
+    check(&scratch.0, &Diary::read(&scratch.0, 0), &upload);
+}
+
+/// Waits until some hundred parts were given, and something of them is secured.
+async fn far_enough(checkpoints: &mut Checkpoints, moves: &mut watch::Receiver<u64>, before: u64) {
+    moves.wait_for(|moves| *moves >= before + 500).await.unwrap();
+    let from = checkpoints.resumed().map_or(0, |resumed| resumed.position().messages);
+    let watch = checkpoints.started().await.unwrap();
+    let mut views = watch.changes();
+    views.wait_for(|view| view.progress.sent_secured.messages > from).await.unwrap();
 }

@@ -3,12 +3,13 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
+use bytes::Bytes;
 use rpc_core::config::{Limits, Terms};
-use rpc_core::id::{Nonce, SessionId};
+use rpc_core::id::{Epoch, Fingerprint, Nonce, Sequence, SessionId, SlotId};
 use rpc_core::negotiate::{self, Offer};
 use rpc_core::principal::Principal;
-use rpc_core::record::Write;
-use rpc_core::session::{Authority, SessionUnknown};
+use rpc_core::record::{CallRecord, Change, Reply, SlotRecord, Write};
+use rpc_core::session::{Authority, RecordId, SessionUnknown};
 use rpc_core::store::{Durability, MemoryStore, Store, StoreError, Stored, WriteError};
 use rpc_core::time::Timestamp;
 
@@ -134,6 +135,33 @@ async fn what_waits_shares_one_commit() {
     }
     assert_eq!(store.writes.load(Ordering::SeqCst), 51);
     assert_eq!(store.commits.load(Ordering::SeqCst), 2);
+}
+
+/// A thousand replies of a mebibyte were one commit, and what came behind them waited for all.
+#[tokio::test]
+async fn a_batch_is_bounded_by_bytes_too() {
+    const WRITES: u64 = 40;
+    let store = Arc::new(Gated::default());
+    store.set_open(true);
+    let sessions = sessions(&store);
+    let opened = open(&sessions, 0).await.unwrap();
+    let session = opened.live.id();
+    store.set_open(false);
+    let before = store.commits.load(Ordering::SeqCst);
+    let large = |sequence| {
+        let reply =
+            Reply { code: 0, head: Bytes::new(), message: vec![1; 1 << 20].into(), trailer: Bytes::new() };
+        let call = CallRecord::Done(Fingerprint(1), reply);
+        let slot = SlotRecord { slot: SlotId(0), sequence: Sequence(sequence), call };
+        Write { session, epoch: Epoch::FIRST, change: Change::Slot(Box::new(slot)) }
+    };
+    for sequence in 1..=WRITES {
+        sessions.committer.submit(&opened.live, RecordId::default(), large(sequence));
+    }
+    store.set_open(true);
+    until(|| store.writes.load(Ordering::SeqCst) as u64 == 1 + WRITES).await;
+    let commits = store.commits.load(Ordering::SeqCst) - before;
+    assert!(commits >= 5, "{WRITES} MiB in {commits} commits");
 }
 
 #[tokio::test]

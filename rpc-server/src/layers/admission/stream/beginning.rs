@@ -62,14 +62,14 @@ impl AdmissionLayer {
         let outcome = refused_before_admission(call.attempt.attempt);
         let agreement = Arc::clone(session.agreement());
         let left = session.resumption(call.attempt.call);
+        let beginning = self.activity(session, call, joining);
+        let beginning =
+            beginning.map_err(|error| Refusal::new(error.reason(), error.to_string()).outcome(outcome))?;
         let goes_on = call.keeping == Keeping::Stream && !session.is_new(call.attempt.call);
         let told = match goes_on {
             true => place_told(call, joining, found).map_err(|refusal| refusal.outcome(outcome))?,
             false => Position::ORIGIN,
         };
-        let beginning = self.activity(session, call, joining);
-        let beginning =
-            beginning.map_err(|error| Refusal::new(error.reason(), error.to_string()).outcome(outcome))?;
         let resumption = left.or_else(|| beginning.as_ref().and_then(Beginning::resumption)).cloned();
         let start = start(call, joining, resumption);
         let memory = self.reserve(&agreement).map_err(|refusal| refusal.outcome(outcome))?;
