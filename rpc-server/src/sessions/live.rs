@@ -1,5 +1,7 @@
 //! One session behind its lock, and the drain that follows every command.
 
+mod waiting;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -22,27 +24,8 @@ use tonic::Status;
 use super::Sessions;
 use super::committer::Submitted;
 use super::streams::{Found, NewStream, Streams};
-
-/// What became of the record of a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Recorded {
-    /// The store has it.
-    Yes,
-    /// Its transaction was refused: the handler runs again.
-    Again,
-    /// It was not kept.
-    No(Reason),
-}
-
-/// Waits for the record of a call.
-#[derive(Debug)]
-pub(crate) struct Recording(oneshot::Receiver<Recorded>);
-
-impl Recording {
-    pub(crate) async fn wait(self) -> Recorded {
-        self.0.await.unwrap_or(Recorded::No(Reason::SessionEnded))
-    }
-}
+use waiting::Waiting;
+pub(crate) use waiting::{Recorded, Recording};
 
 /// A session of this server.
 pub(crate) struct Live {
@@ -63,9 +46,9 @@ struct Core {
     waiting: BTreeMap<RequestId, oneshot::Sender<Answer>>,
     stoppable: Vec<(CallId, CancellationToken)>,
     /// Calls whose records are on their way to the store.
-    recording: Vec<(CallId, oneshot::Sender<Recorded>)>,
+    recording: Vec<Waiting>,
     /// Streams of which it is on its way up to where they are secured. At most one for each call.
-    securing: Vec<(CallId, oneshot::Sender<Recorded>)>,
+    securing: Vec<Waiting>,
     /// Running calls that later attempts wait for.
     awaited: Vec<(CallId, watch::Sender<Option<Reply>>)>,
     streams: Streams,
@@ -76,9 +59,9 @@ struct Core {
 impl Core {
     /// Waits for the record of `call`.
     fn recording_of(&mut self, call: CallId) -> Recording {
-        let (told, waiting) = oneshot::channel();
+        let (told, recording) = waiting::pair();
         self.recording.push((call, told));
-        Recording(waiting)
+        recording
     }
 
     /// Nobody stops the handler of `call` any more, and whoever waits for its reply has it.
@@ -90,11 +73,11 @@ impl Core {
     }
 
     fn tell_recording(&mut self, call: CallId, recorded: Recorded) {
-        tell_waiting(&mut self.recording, call, recorded);
+        waiting::tell(&mut self.recording, call, recorded);
     }
 
     fn tell_securing(&mut self, call: CallId, recorded: Recorded) {
-        tell_waiting(&mut self.securing, call, recorded);
+        waiting::tell(&mut self.securing, call, recorded);
     }
 
     /// What stops the handler of `call`. It is there until the call has finished.
@@ -277,12 +260,12 @@ impl Live {
         at: Resumption,
         activity: Option<Box<ActivityRecord>>,
     ) -> Recorded {
-        let (told, waiting) = oneshot::channel();
+        let (told, recording) = waiting::pair();
         self.with_core(|core, _| {
             core.securing.push((call, told));
             core.session.stream_secured(call, at, activity);
         });
-        Recording(waiting).wait().await
+        recording.wait().await
     }
 
     /// Where a caller of the stream goes on that reads no control frames and does not say where.
@@ -476,13 +459,6 @@ pub(crate) struct AdmittedStream {
 pub(super) struct Opened {
     pub(super) request: RequestId,
     pub(super) answer: oneshot::Sender<Answer>,
-}
-
-fn tell_waiting(waiting: &mut Vec<(CallId, oneshot::Sender<Recorded>)>, call: CallId, recorded: Recorded) {
-    for (_, told) in waiting.extract_if(.., |(of, _)| *of == call) {
-        // Whoever waited may be gone; what was recorded stays so.
-        let _ = told.send(recorded);
-    }
 }
 
 fn tell(session: &mut Session, record: RecordId, answer: &Result<(), WriteError>) {
