@@ -18,6 +18,7 @@ const LEAP: u64 = 1 << 44;
 ///
 /// An acceptor that has forgotten calls (C-58) answers that it does not know. What it takes for the next sequence may
 /// then be one that was used, so one is used up that no process has reached.
+//= C-60
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resolution {
     slot: SlotId,

@@ -209,6 +209,7 @@ proptest! {
     /// does not run afterwards, and the first call of the next process does.
     //= test I3
     //= test C-58
+    //= test C-60
     #[test]
     fn a_resolved_slot_is_the_next_processs_alone(
         before in prop::collection::vec(keeping(), 0..6),
