@@ -2,8 +2,8 @@
 //!
 //! A caller authenticates, opens a session, and makes ordinary gRPC calls to ordinary tonic handlers. Calls of methods
 //! that say so in the `.proto` file run once or not at all, whatever happens to the connections, and their callers
-//! learn which. Streams of methods with a `checkpoint` go on over the next connection. What this crate does not do yet:
-//! nothing of calls and streams survives the process.
+//! learn which. Streams of methods with a `checkpoint` go on over the next connection. On a durable store, such as
+//! `EmbeddedStore` of `rpc-store`, sessions, calls and streams go on after a crash of the server.
 //!
 //! # Example
 //!

@@ -407,8 +407,10 @@ fn joined(session: &Session, number: CallAttempt, answers: Arc<Answers>) -> impl
     let events = session.core().events.clone();
     move |headers| {
         let Some(answered) = Answered::parse(headers) else { return };
-        let _ = answers.answered.set(answered);
-        if answered == Answered::Attached && number.attempt > Attempt::default() {
+        // A server that was restarted begins the handler anew, for a stream that goes on.
+        let again = answers.answered.set(answered).is_err() && answered != Answered::Replayed;
+        let attached = answered == Answered::Attached && number.attempt > Attempt::default();
+        if again || attached {
             events.say(Event::StreamResumed(number));
         }
     }
