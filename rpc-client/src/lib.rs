@@ -91,7 +91,6 @@ mod policy;
 mod query;
 
 mod resume;
-mod resumption;
 mod retry;
 mod saved;
 mod session;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use rpc_core::error::Reason;
 use rpc_core::id::CallId;
 use rpc_core::stream::secured::Resumption;
+use rpc_proto::frames::resumption_from_wire;
 use rpc_proto::pb::session::v1::query_response::State;
 use rpc_proto::pb::session::v1::{QueryRequest, QueryResponse, Reply};
 use rpc_proto::status::Details;
@@ -15,7 +16,6 @@ use tonic::{Code, Status};
 
 use crate::core::Core;
 use crate::error::{lost, refusal};
-use crate::resumption;
 use crate::retry::Waits;
 
 /// How long a question is repeated.
@@ -105,7 +105,8 @@ pub(crate) async fn ask(core: &Core, query: &QueryRequest) -> Result<QueryRespon
 
 /// From where the call or activity can go on.
 pub(crate) fn resumption(answer: QueryResponse) -> Result<Box<Resumption>, Box<Status>> {
-    resumption::read(answer.resumption).ok_or_else(|| violated("the answer states points that cannot be"))
+    let at = resumption_from_wire(answer.resumption);
+    at.map(Box::new).map_err(|_| violated("the answer states points that cannot be"))
 }
 
 /// The reply of the answer.

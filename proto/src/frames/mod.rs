@@ -5,6 +5,7 @@
 
 mod debug;
 mod resume;
+mod resumption;
 mod wire;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -17,6 +18,7 @@ use rpc_core::stream::splitter::{CONTROL_KEY, Piece, Splitter};
 use crate::pb::session::v1::ControlFrame;
 
 pub use resume::{parse_resume, resume_value};
+pub use resumption::{resumption_from_wire, resumption_to_wire};
 
 /// Bytes that are not the frame or header they should be. It does not repeat them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

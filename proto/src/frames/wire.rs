@@ -25,7 +25,7 @@ pub(super) fn to_wire(frame: &Frame) -> ControlFrame {
             serial: serial.0,
             position: Some(position_to_wire(*position)),
             crc32c: digest.crc,
-            blake3: digest.blake3.map_or_else(Bytes::new, |value| Bytes::copy_from_slice(&value)),
+            blake3: blake3_to_wire(digest.blake3),
             state: state.clone(),
         }),
         Frame::SyncAck(SyncAck { serial, state }) => {
@@ -111,17 +111,21 @@ pub(super) fn received_from_wire(received: wire::Received) -> Result<Received, M
     })
 }
 
-fn serial_from_wire(serial: u64) -> Result<Serial, Malformed> {
+pub(super) fn serial_from_wire(serial: u64) -> Result<Serial, Malformed> {
     if serial == 0 { Err(Malformed("serial")) } else { Ok(Serial(serial)) }
 }
 
-fn blake3_from_wire(value: &[u8]) -> Result<Option<[u8; 32]>, Malformed> {
+pub(super) fn blake3_to_wire(value: Option<[u8; 32]>) -> Bytes {
+    value.map_or_else(Bytes::new, |value| Bytes::copy_from_slice(&value))
+}
+
+pub(super) fn blake3_from_wire(value: &[u8]) -> Result<Option<[u8; 32]>, Malformed> {
     if value.is_empty() {
         return Ok(None);
     }
     value.try_into().map(Some).map_err(|_| Malformed("digest"))
 }
 
-fn state_from_wire(state: Bytes) -> Result<Bytes, Malformed> {
+pub(super) fn state_from_wire(state: Bytes) -> Result<Bytes, Malformed> {
     if state.len() > STATE_BYTES_MAX { Err(Malformed("state")) } else { Ok(state) }
 }

@@ -7,11 +7,10 @@ use rpc_core::config::Terms;
 use rpc_core::error::Reason;
 use rpc_core::id::{CallId, Sequence};
 use rpc_core::session::{CallState, Kept};
-use rpc_core::stream::secured::{Resumption, Secured};
+use rpc_core::stream::secured::Resumption;
+use rpc_proto::frames::resumption_to_wire;
 use rpc_proto::pb::session::v1::query_response::State;
-use rpc_proto::pb::session::v1::{
-    self as pb, AbortResponse, AbortedCall, QueryResponse, Reply, ServerLimits,
-};
+use rpc_proto::pb::session::v1::{AbortResponse, AbortedCall, QueryResponse, Reply, ServerLimits};
 use rpc_proto::status::Refusal;
 
 use crate::layers::admission::recorded::describe;
@@ -69,7 +68,7 @@ pub(super) fn query_response(
         | CallState::Unknown
         | CallState::Forgotten => None,
     };
-    let resumption = resumption.map(resumption_message);
+    let resumption = resumption.map(resumption_to_wire);
     QueryResponse { state: call_state(state).into(), reply, last_sequence: last.0, resumption }
 }
 
@@ -78,8 +77,8 @@ pub(super) fn activity_response(activity: &activity::State) -> QueryResponse {
     let (state, resumption, reply) = match activity {
         activity::State::Absent => (State::Absent, None, None),
         activity::State::Running(_) => (State::Running, None, None),
-        activity::State::Interrupted(at) => (State::Interrupted, Some(resumption_message(at)), None),
-        activity::State::Done(at, kept) => (State::Done, Some(resumption_message(at)), Some(reply(kept))),
+        activity::State::Interrupted(at) => (State::Interrupted, Some(resumption_to_wire(at)), None),
+        activity::State::Done(at, kept) => (State::Done, Some(resumption_to_wire(at)), Some(reply(kept))),
     };
     QueryResponse { state: state.into(), reply, last_sequence: 0, resumption }
 }
@@ -91,24 +90,6 @@ fn reply(kept: &Kept) -> Reply {
     };
     let (code, message, response) = describe(reply);
     Reply { code, message, response, dropped }
-}
-
-fn resumption_message(at: &Resumption) -> pb::Resumption {
-    pb::Resumption {
-        requests: at.requests.as_ref().map(secured),
-        responses: at.responses.as_ref().map(secured),
-    }
-}
-
-fn secured(point: &Secured) -> pb::Secured {
-    pb::Secured {
-        serial: point.serial.0,
-        position: Some(pb::Position { messages: point.position.messages, bytes: point.position.bytes }),
-        crc32c: point.digest.crc,
-        blake3: point.digest.blake3.map(|value| value.to_vec().into()).unwrap_or_default(),
-        sender_state: point.sender_state.clone(),
-        receiver_state: point.receiver_state.clone(),
-    }
 }
 
 /// What became of the calls of an aborted session.
