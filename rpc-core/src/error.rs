@@ -193,6 +193,14 @@ reasons! {
     ActivityInterrupted = "ACTIVITY_INTERRUPTED", Aborted;
     /// The principal or the server has as many activities as it may.
     ActivitiesExhausted = "ACTIVITIES_EXHAUSTED", ResourceExhausted;
+    /// The method works by dialog, and its caller reads no control frames or its session lacks the unit resume.
+    DialogRequired = "DIALOG_REQUIRED", FailedPrecondition;
+    /// What was asked needs a token of the dialog that the other side owns.
+    DialogTokenMissing = "DIALOG_TOKEN_MISSING", FailedPrecondition;
+    /// The other side did not answer in the dialog in time.
+    DialogUnanswered = "DIALOG_UNANSWERED", Aborted;
+    /// As many calls wait for the exclusive class as may.
+    ExclusiveExhausted = "EXCLUSIVE_EXHAUSTED", ResourceExhausted;
     /// A protected method was sent something that is not one whole request message.
     RequestIncomplete = "REQUEST_INCOMPLETE", InvalidArgument;
 
@@ -200,7 +208,7 @@ reasons! {
     MethodUnknown = "METHOD_UNKNOWN", Unimplemented;
     /// The server is draining and takes no new work.
     Draining = "DRAINING", Unavailable;
-    /// Calls that still run keep the session from being released.
+    /// Calls that still run, or a token that the other side owns, keep the session from being released.
     ReleaseRefused = "RELEASE_REFUSED", FailedPrecondition;
     /// The store could not keep what the answer rests on.
     StoreUnavailable = "STORE_UNAVAILABLE", Unavailable;

@@ -5,6 +5,8 @@
 //! [`End`](Frame::End) of the direction they travel in; [`Received`](Frame::Received), [`SyncAck`](Frame::SyncAck) and
 //! [`Credit`](Frame::Credit) of the other.
 
+pub mod dialog;
+
 use std::fmt;
 
 use bytes::Bytes;
@@ -40,6 +42,10 @@ pub enum Frame {
     Cancel,
     /// This direction ends here.
     End(Position),
+    /// One primitive of the dialog.
+    Dialog(dialog::Numbered),
+    /// How far this side has come with the other's primitives.
+    DialogAck(dialog::DialogAck),
 }
 
 /// The handler's own response headers, as they would have been sent without early headers.
@@ -104,6 +110,22 @@ pub struct SyncPoint {
     pub digest: Digest,
     /// What the sending application left with it. At most [`STATE_BYTES_MAX`].
     pub state: Bytes,
+    /// What it does besides.
+    pub kind: PointKind,
+}
+
+/// What a sync point does besides lying where it lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum PointKind {
+    /// Nothing: sending goes on.
+    #[default]
+    Minor,
+    /// What lies before it is safe from a resynchronization.
+    Separating,
+    /// Both sides wait: its sender sends no data before the answer.
+    Major,
+    /// Answers the major point of the other direction: a dialogue unit ends here.
+    MajorAnswer,
 }
 
 impl fmt::Debug for SyncPoint {

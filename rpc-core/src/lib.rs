@@ -8,7 +8,7 @@
 //! - [`negotiate`]: what a session may use. [`config`]: what a server offers, and every bound.
 //! - [`store`]: what a store must do. [`record`]: what it keeps.
 //! - [`stream`]: what a checkpointed call sends and receives, over all its connections. [`frame`]: the words it uses.
-//!   [`activity`]: what is kept under a name when it ends before its end. [`budget`]: the memory of all of them.
+//!   [`dialog`]: who may speak in it. [`activity`]: what is kept under a name when it ends before its end. [`budget`]: the memory of all of them.
 //! - [`policy`]: what methods promise. [`error`]: reasons, codes, outcomes.
 //! - [`id`], [`principal`], [`time`]: the words everything is said in.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -16,6 +16,7 @@
 pub mod activity;
 pub mod budget;
 pub mod config;
+pub mod dialog;
 pub mod error;
 pub mod frame;
 pub mod id;

@@ -4,6 +4,7 @@
 //! - [`resume_value`] and [`parse_resume`] are the header of a resumed stream.
 
 mod debug;
+mod dialog;
 mod resume;
 mod resumption;
 mod wire;
@@ -17,6 +18,7 @@ use rpc_core::stream::splitter::{CONTROL_KEY, Piece, Splitter};
 
 use crate::pb::session::v1::ControlFrame;
 
+pub use dialog::{holdings_from_wire, holdings_to_wire, token_from_wire, token_to_wire};
 pub use resume::{parse_resume, resume_value};
 pub use resumption::{resumption_from_wire, resumption_to_wire};
 

@@ -1,7 +1,11 @@
 //! Round trips, and what strangers may send.
 
 use proptest::prelude::*;
-use rpc_core::frame::{At, Credit, Head, Received, STATE_BYTES_MAX, SyncAck, SyncPoint};
+use rpc_core::dialog::{Holding, ResyncKind, Token};
+use rpc_core::frame::dialog::{
+    Base, Cause, DialogAck, Exception, Numbered, Please, Primitive, Resync, ResyncAck, Wish,
+};
+use rpc_core::frame::{At, Credit, Head, PointKind, Received, STATE_BYTES_MAX, SyncAck, SyncPoint};
 use rpc_core::stream::digest::Digest;
 use rpc_core::stream::position::{Generation, Position, Serial};
 use rpc_core::stream::resume::Resume;
@@ -48,6 +52,8 @@ fn frame() -> impl Strategy<Value = Frame> {
             position,
             digest: Digest { crc, blake3 },
             state,
+            kind: [PointKind::Minor, PointKind::Separating, PointKind::Major, PointKind::MajorAnswer]
+                [usize::from(crc as u8 & 3)],
         })),
         (1..=u64::MAX, bytes(300))
             .prop_map(|(serial, state)| Frame::SyncAck(SyncAck { serial: Serial(serial), state })),
@@ -55,6 +61,57 @@ fn frame() -> impl Strategy<Value = Frame> {
         Just(Frame::Keepalive),
         Just(Frame::Cancel),
         position().prop_map(Frame::End),
+        (1..=u64::MAX, position(), primitive())
+            .prop_map(|(number, after, primitive)| Frame::Dialog(Numbered { number, after, primitive })),
+        (any::<(u64, u64, u64, bool)>(), holdings()).prop_map(
+            |((received, typed_taken, expedited_taken, anew), holdings)| {
+                Frame::DialogAck(DialogAck { received, typed_taken, expedited_taken, holdings, anew })
+            }
+        ),
+    ]
+}
+
+fn holdings() -> impl Strategy<Value = Vec<Holding>> {
+    let holding =
+        |token| any::<(u64, bool)>().prop_map(move |(generation, mine)| Holding { token, generation, mine });
+    let all = Token::ALL.map(holding).to_vec();
+    prop::sample::subsequence(vec![0, 1, 2, 3], 0..=4)
+        .prop_flat_map(move |some| some.into_iter().map(|index| all[index].clone()).collect::<Vec<_>>())
+}
+
+fn base() -> impl Strategy<Value = Base> {
+    (1..=u64::MAX, position(), any::<u32>()).prop_map(|(serial, position, generation)| Base {
+        serial: Serial(serial),
+        position,
+        generation: Generation(generation),
+    })
+}
+
+fn primitive() -> impl Strategy<Value = Primitive> {
+    let serial = || prop::option::of((1..=u64::MAX).prop_map(Serial));
+    let tokens = (0..=15_u8)
+        .prop_map(|bits| Token::ALL.into_iter().filter(|token| bits & (1 << *token as u8) != 0).collect());
+    let kind = prop_oneof![Just(ResyncKind::Restart), Just(ResyncKind::Set), Just(ResyncKind::Abandon)];
+    let wish = prop_oneof![Just(Wish::Mine), Just(Wish::Yours), Just(Wish::Choose)];
+    let cause = prop_oneof![Just(Cause::Unspecified), Just(Cause::Sequence), Just(Cause::DemandDataToken)];
+    let resync = (kind, prop::option::of(base()), serial(), prop::option::of(wish), bytes(300));
+    let ack = (prop::option::of(base()), serial(), holdings(), bytes(300));
+    prop_oneof![
+        holdings().prop_map(Primitive::Give),
+        (tokens, any::<u32>(), any::<u64>()).prop_map(|(tokens, priority, within_ms)| {
+            Primitive::Please(Please { tokens, priority, within_ms })
+        }),
+        bytes(300).prop_map(Primitive::Typed),
+        bytes(300).prop_map(Primitive::Expedited),
+        (cause, "[a-z ]{0,512}")
+            .prop_map(|(cause, detail)| Primitive::Exception(Exception { cause, detail })),
+        resync.prop_map(|(kind, own, other, wish, state)| {
+            let wishes = wish.map(|wish| (Token::Data, wish)).into_iter().collect();
+            Primitive::Resync(Resync { kind, own, other, wishes, state })
+        }),
+        ack.prop_map(|(own, other, holdings, state)| {
+            Primitive::ResyncAck(ResyncAck { own, other, holdings, state })
+        }),
     ]
 }
 
@@ -157,7 +214,13 @@ fn the_largest_frames_are_within_the_splitters_bound() {
     let state = Bytes::from(vec![7; STATE_BYTES_MAX]);
     let far = Position { messages: u64::MAX, bytes: u64::MAX };
     let digest = Digest { crc: u32::MAX, blake3: Some([9; 32]) };
-    let sync = Frame::Sync(SyncPoint { serial: Serial(u64::MAX), position: far, digest, state });
+    let sync = Frame::Sync(SyncPoint {
+        serial: Serial(u64::MAX),
+        position: far,
+        digest,
+        state,
+        kind: PointKind::Minor,
+    });
     let entries = (0..128).map(|_| (Bytes::from(vec![b'n'; 64]), Bytes::from(vec![b'v'; 64]))).collect();
     for frame in [sync, Frame::Head(Head { entries })] {
         let encoded = encode(&frame);
@@ -173,10 +236,58 @@ fn debug_shows_no_state_and_no_header() {
     let sync = pb::control_frame::Sync { state: secret.clone(), ..Default::default() };
     let ack = pb::control_frame::SyncAck { state: secret.clone(), ..Default::default() };
     let core = Frame::SyncAck(SyncAck { serial: Serial(1), state: secret.clone() });
-    let head = Frame::Head(Head { entries: vec![(secret.clone(), secret)] });
-    for printed in
-        [format!("{entry:?}"), format!("{sync:?}"), format!("{ack:?}"), format!("{core:?} {head:?}")]
-    {
+    let head = Frame::Head(Head { entries: vec![(secret.clone(), secret.clone())] });
+    let detail = "secret".to_owned();
+    let dialog = [
+        Primitive::Typed(secret.clone()),
+        Primitive::Expedited(secret.clone()),
+        Primitive::Exception(Exception { cause: Cause::Local, detail }),
+        Primitive::Resync(Resync {
+            kind: ResyncKind::Set,
+            own: None,
+            other: None,
+            wishes: Vec::new(),
+            state: secret.clone(),
+        }),
+        Primitive::ResyncAck(ResyncAck { own: None, other: None, holdings: Vec::new(), state: secret }),
+    ]
+    .map(|primitive| Frame::Dialog(Numbered { number: 1, after: Position::ORIGIN, primitive }));
+    let dialog = dialog.iter().map(|frame| format!("{frame:?} {:?}", super::wire::to_wire(frame)));
+    let frames =
+        [format!("{entry:?}"), format!("{sync:?}"), format!("{ack:?}"), format!("{core:?} {head:?}")];
+    for printed in frames.into_iter().chain(dialog) {
         assert!(!printed.contains("secret"), "{printed}");
     }
+}
+
+#[test]
+fn a_dialog_frame_over_a_bound_or_without_what_it_needs_is_refused() {
+    use crate::pb::session::v1::control_frame::{self as wire, dialog::Primitive as Kind};
+    let holding = |token| wire::Holding { token, generation: 1, mine: true };
+    let give =
+        |tokens: &[i32]| Kind::Give(wire::Give { holdings: tokens.iter().copied().map(holding).collect() });
+    let exception = |length| Kind::Exception(wire::Exception { cause: 0, detail: "x".repeat(length) });
+    let resync = |kind| Kind::Resync(wire::Resync { kind, ..Default::default() });
+    for (primitive, fits) in [
+        (Some(Kind::Typed(vec![0; 64 << 10].into())), true),
+        (Some(Kind::Typed(vec![0; (64 << 10) + 1].into())), false),
+        (Some(Kind::Expedited(vec![0; 4 << 10].into())), true),
+        (Some(Kind::Expedited(vec![0; (4 << 10) + 1].into())), false),
+        (Some(exception(512)), true),
+        (Some(exception(513)), false),
+        (Some(give(&[1, 2, 3, 4])), true),
+        (Some(give(&[1, 1])), false),
+        (Some(give(&[0])), false),
+        (Some(give(&[5])), false),
+        (Some(resync(1)), true),
+        (Some(resync(0)), false),
+        (None, false),
+    ] {
+        let told = format!("{primitive:?}");
+        let frame = wire::Dialog { number: 1, after: None, primitive };
+        let frame = wire::Frame::Dialog(frame);
+        assert_eq!(super::wire::from_wire(frame).is_ok(), fits, "{told}");
+    }
+    let unnumbered = wire::Dialog { number: 0, after: None, primitive: Some(give(&[])) };
+    assert!(super::wire::from_wire(wire::Frame::Dialog(unnumbered)).is_err());
 }

@@ -1,11 +1,11 @@
 //! Frames and positions, message by message.
 
 use bytes::Bytes;
-use rpc_core::frame::{At, Credit, Frame, Head, Received, STATE_BYTES_MAX, SyncAck, SyncPoint};
+use rpc_core::frame::{At, Credit, Frame, Head, PointKind, Received, STATE_BYTES_MAX, SyncAck, SyncPoint};
 use rpc_core::stream::digest::Digest;
 use rpc_core::stream::position::{Generation, Position, Serial};
 
-use super::Malformed;
+use super::{Malformed, dialog};
 use crate::pb::session::v1::control_frame::{self as wire, Frame as Kind, head};
 use crate::pb::session::v1::{self as pb, ControlFrame};
 
@@ -21,12 +21,13 @@ pub(super) fn to_wire(frame: &Frame) -> ControlFrame {
             crc32c: *crc,
         }),
         Frame::Received(received) => Kind::Received(received_to_wire(received)),
-        Frame::Sync(SyncPoint { serial, position, digest, state }) => Kind::Sync(wire::Sync {
+        Frame::Sync(SyncPoint { serial, position, digest, state, kind }) => Kind::Sync(wire::Sync {
             serial: serial.0,
             position: Some(position_to_wire(*position)),
             crc32c: digest.crc,
             blake3: blake3_to_wire(digest.blake3),
             state: state.clone(),
+            kind: point_kind_to_wire(*kind).into(),
         }),
         Frame::SyncAck(SyncAck { serial, state }) => {
             Kind::SyncAck(wire::SyncAck { serial: serial.0, state: state.clone() })
@@ -38,6 +39,8 @@ pub(super) fn to_wire(frame: &Frame) -> ControlFrame {
         Frame::Keepalive => Kind::Keepalive(wire::Alive {}),
         Frame::Cancel => Kind::Cancel(wire::Cancel {}),
         Frame::End(position) => Kind::End(wire::End { position: Some(position_to_wire(*position)) }),
+        Frame::Dialog(numbered) => Kind::Dialog(dialog::numbered_to_wire(numbered)),
+        Frame::DialogAck(ack) => Kind::DialogAck(dialog::ack_to_wire(ack)),
     };
     ControlFrame { frame: Some(kind) }
 }
@@ -59,11 +62,12 @@ pub(super) fn from_wire(kind: Kind) -> Result<Frame, Malformed> {
             crc: crc32c,
         }),
         Kind::Received(received) => Frame::Received(received_from_wire(received)?),
-        Kind::Sync(wire::Sync { serial, position, crc32c, blake3, state }) => Frame::Sync(SyncPoint {
+        Kind::Sync(wire::Sync { serial, position, crc32c, blake3, state, kind }) => Frame::Sync(SyncPoint {
             serial: serial_from_wire(serial)?,
             position: position_from_wire(position)?,
             digest: Digest { crc: crc32c, blake3: blake3_from_wire(&blake3)? },
             state: state_from_wire(state)?,
+            kind: point_kind_from_wire(kind)?,
         }),
         Kind::SyncAck(wire::SyncAck { serial, state }) => {
             Frame::SyncAck(SyncAck { serial: serial_from_wire(serial)?, state: state_from_wire(state)? })
@@ -75,6 +79,26 @@ pub(super) fn from_wire(kind: Kind) -> Result<Frame, Malformed> {
         Kind::Keepalive(wire::Alive {}) => Frame::Keepalive,
         Kind::Cancel(wire::Cancel {}) => Frame::Cancel,
         Kind::End(wire::End { position }) => Frame::End(position_from_wire(position)?),
+        Kind::Dialog(numbered) => Frame::Dialog(dialog::numbered_from_wire(numbered)?),
+        Kind::DialogAck(ack) => Frame::DialogAck(dialog::ack_from_wire(ack)?),
+    })
+}
+
+fn point_kind_to_wire(kind: PointKind) -> wire::sync::Kind {
+    match kind {
+        PointKind::Minor => wire::sync::Kind::Minor,
+        PointKind::Separating => wire::sync::Kind::Separating,
+        PointKind::Major => wire::sync::Kind::Major,
+        PointKind::MajorAnswer => wire::sync::Kind::MajorAnswer,
+    }
+}
+
+fn point_kind_from_wire(kind: i32) -> Result<PointKind, Malformed> {
+    Ok(match wire::sync::Kind::try_from(kind).map_err(|_| Malformed("kind of a sync point"))? {
+        wire::sync::Kind::Minor => PointKind::Minor,
+        wire::sync::Kind::Separating => PointKind::Separating,
+        wire::sync::Kind::Major => PointKind::Major,
+        wire::sync::Kind::MajorAnswer => PointKind::MajorAnswer,
     })
 }
 

@@ -30,6 +30,13 @@ pub struct MethodOptions {
     /// Whether one side speaks at a time. Only on bidirectional methods.
     #[prost(bool, tag = "10")]
     pub half_duplex: bool,
+    /// Within what the calls of the class exclude each other. Only with `exclusive`.
+    #[prost(enumeration = "method_options::ExclusiveScope", tag = "11")]
+    pub exclusive_scope: i32,
+    /// A dead man's switch: when the session lapses, by release, abort or expiry, the handler's cancellation token is
+    /// cancelled, whatever `cancellation` says. Only with AT_MOST_ONCE and EXACTLY_ONCE.
+    #[prost(bool, tag = "12")]
+    pub dead_man: bool,
 }
 /// Nested message and enum types in `MethodOptions`.
 pub mod method_options {
@@ -167,6 +174,49 @@ pub mod method_options {
             }
         }
     }
+    /// Within what calls of one exclusive class exclude each other.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum ExclusiveScope {
+        /// PRINCIPAL.
+        Unspecified = 0,
+        /// All sessions of the caller's principal together.
+        Principal = 1,
+        /// Each session for itself.
+        Session = 2,
+    }
+    impl ExclusiveScope {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "EXCLUSIVE_SCOPE_UNSPECIFIED",
+                Self::Principal => "PRINCIPAL",
+                Self::Session => "SESSION",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "EXCLUSIVE_SCOPE_UNSPECIFIED" => Some(Self::Unspecified),
+                "PRINCIPAL" => Some(Self::Principal),
+                "SESSION" => Some(Self::Session),
+                _ => None,
+            }
+        }
+    }
 }
 /// When sync points are placed by themselves in the streams of a method, and who says that they are secured.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -243,7 +293,7 @@ pub struct ServiceOptions {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ControlFrame {
     /// A reader ignores a frame that it does not know.
-    #[prost(oneof = "control_frame::Frame", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "control_frame::Frame", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
     pub frame: ::core::option::Option<control_frame::Frame>,
 }
 /// Nested message and enum types in `ControlFrame`.
@@ -316,6 +366,56 @@ pub mod control_frame {
         /// What the sending application left. At most 64 KiB.
         #[prost(bytes = "bytes", tag = "5")]
         pub state: ::prost::bytes::Bytes,
+        #[prost(enumeration = "sync::Kind", tag = "6")]
+        pub kind: i32,
+    }
+    /// Nested message and enum types in `Sync`.
+    pub mod sync {
+        #[derive(
+            Clone,
+            Copy,
+            PartialEq,
+            Eq,
+            Hash,
+            PartialOrd,
+            Ord,
+            ::prost::Enumeration
+        )]
+        #[repr(i32)]
+        pub enum Kind {
+            /// Sending goes on.
+            Minor = 0,
+            /// Minor, and what lies before it is safe from a resynchronization.
+            Separating = 1,
+            /// Both sides wait: its sender sends no data before the answer.
+            Major = 2,
+            /// Answers the major point of the other direction, whose dialogue unit ends here.
+            MajorAnswer = 3,
+        }
+        impl Kind {
+            /// String value of the enum field names used in the ProtoBuf definition.
+            ///
+            /// The values are not transformed in any way and thus are considered stable
+            /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+            pub fn as_str_name(&self) -> &'static str {
+                match self {
+                    Self::Minor => "KIND_MINOR",
+                    Self::Separating => "KIND_SEPARATING",
+                    Self::Major => "KIND_MAJOR",
+                    Self::MajorAnswer => "KIND_MAJOR_ANSWER",
+                }
+            }
+            /// Creates an enum from field names used in the ProtoBuf definition.
+            pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+                match value {
+                    "KIND_MINOR" => Some(Self::Minor),
+                    "KIND_SEPARATING" => Some(Self::Separating),
+                    "KIND_MAJOR" => Some(Self::Major),
+                    "KIND_MAJOR_ANSWER" => Some(Self::MajorAnswer),
+                    _ => None,
+                }
+            }
+        }
     }
     /// Everything up to the point is secured.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -349,6 +449,344 @@ pub mod control_frame {
         #[prost(message, optional, tag = "1")]
         pub position: ::core::option::Option<super::Position>,
     }
+    /// One primitive of the dialog. What is lost with a connection comes again, first of all, in the next attempt.
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    #[prost(skip_debug)]
+    pub struct Dialog {
+        /// Counts the primitives of this direction, from 1.
+        #[prost(uint64, tag = "1")]
+        pub number: u64,
+        /// Nothing of it is heard before everything up to here has arrived. Unset: it waits for nothing.
+        #[prost(message, optional, tag = "2")]
+        pub after: ::core::option::Option<super::Position>,
+        /// A reader ends the stream over a primitive that it does not know: its number would be missing.
+        #[prost(oneof = "dialog::Primitive", tags = "3, 4, 5, 6, 7, 8, 9")]
+        pub primitive: ::core::option::Option<dialog::Primitive>,
+    }
+    /// Nested message and enum types in `Dialog`.
+    pub mod dialog {
+        /// A reader ends the stream over a primitive that it does not know: its number would be missing.
+        #[derive(Clone, PartialEq, ::prost::Oneof)]
+        #[prost(skip_debug)]
+        pub enum Primitive {
+            #[prost(message, tag = "3")]
+            Give(super::Give),
+            #[prost(message, tag = "4")]
+            Please(super::Please),
+            /// Data against the turn. At most 64 KiB.
+            #[prost(bytes, tag = "5")]
+            Typed(::prost::bytes::Bytes),
+            /// Data past flow control. At most 4 KiB.
+            #[prost(bytes, tag = "6")]
+            Expedited(::prost::bytes::Bytes),
+            #[prost(message, tag = "7")]
+            Exception(super::Exception),
+            #[prost(message, tag = "8")]
+            Resync(super::Resync),
+            #[prost(message, tag = "9")]
+            ResyncAck(super::ResyncAck),
+        }
+    }
+    /// The other side of the dialog has come so far.
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct DialogAck {
+        /// Number of the last primitive that arrived.
+        #[prost(uint64, tag = "1")]
+        pub received: u64,
+        /// How many pieces of typed data its application has taken, of all that were ever sent in the stream.
+        #[prost(uint64, tag = "2")]
+        pub typed_taken: u64,
+        /// The same of expedited data.
+        #[prost(uint64, tag = "3")]
+        pub expedited_taken: u64,
+        /// The tokens that are available, as this side knows them. In the first of a resumed attempt.
+        #[prost(message, repeated, tag = "4")]
+        pub holdings: ::prost::alloc::vec::Vec<Holding>,
+        /// This side was restored: it knows of no primitive of the time before. In the first of a resumed attempt.
+        #[prost(bool, tag = "5")]
+        pub anew: bool,
+    }
+    /// Hands tokens over.
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct Give {
+        /// The token's new generation: one higher than what its giver had.
+        #[prost(message, repeated, tag = "1")]
+        pub holdings: ::prost::alloc::vec::Vec<Holding>,
+    }
+    /// Asks for tokens.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Please {
+        /// None: what was asked for is no longer wanted.
+        #[prost(enumeration = "Token", repeated, tag = "1")]
+        pub tokens: ::prost::alloc::vec::Vec<i32>,
+        /// A higher number is more urgent.
+        #[prost(uint32, tag = "2")]
+        pub priority: u32,
+        /// How long the asking side waits, from when it asked. 0: without end.
+        #[prost(uint64, tag = "3")]
+        pub within_ms: u64,
+    }
+    /// Tells of trouble without ending the stream (X.215 13.12).
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    #[prost(skip_debug)]
+    pub struct Exception {
+        #[prost(enumeration = "exception::Cause", tag = "1")]
+        pub cause: i32,
+        /// For people. At most 512 bytes.
+        #[prost(string, tag = "2")]
+        pub detail: ::prost::alloc::string::String,
+    }
+    /// Nested message and enum types in `Exception`.
+    pub mod exception {
+        #[derive(
+            Clone,
+            Copy,
+            PartialEq,
+            Eq,
+            Hash,
+            PartialOrd,
+            Ord,
+            ::prost::Enumeration
+        )]
+        #[repr(i32)]
+        pub enum Cause {
+            Unspecified = 0,
+            ReceivingJeopardized = 1,
+            Sequence = 2,
+            Local = 3,
+            Procedure = 4,
+            DemandDataToken = 5,
+        }
+        impl Cause {
+            /// String value of the enum field names used in the ProtoBuf definition.
+            ///
+            /// The values are not transformed in any way and thus are considered stable
+            /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+            pub fn as_str_name(&self) -> &'static str {
+                match self {
+                    Self::Unspecified => "CAUSE_UNSPECIFIED",
+                    Self::ReceivingJeopardized => "CAUSE_RECEIVING_JEOPARDIZED",
+                    Self::Sequence => "CAUSE_SEQUENCE",
+                    Self::Local => "CAUSE_LOCAL",
+                    Self::Procedure => "CAUSE_PROCEDURE",
+                    Self::DemandDataToken => "CAUSE_DEMAND_DATA_TOKEN",
+                }
+            }
+            /// Creates an enum from field names used in the ProtoBuf definition.
+            pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+                match value {
+                    "CAUSE_UNSPECIFIED" => Some(Self::Unspecified),
+                    "CAUSE_RECEIVING_JEOPARDIZED" => Some(Self::ReceivingJeopardized),
+                    "CAUSE_SEQUENCE" => Some(Self::Sequence),
+                    "CAUSE_LOCAL" => Some(Self::Local),
+                    "CAUSE_PROCEDURE" => Some(Self::Procedure),
+                    "CAUSE_DEMAND_DATA_TOKEN" => Some(Self::DemandDataToken),
+                    _ => None,
+                }
+            }
+        }
+    }
+    /// Goes back to an agreed sync point. Its sender sends no data until the answer.
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    #[prost(skip_debug)]
+    pub struct Resync {
+        #[prost(enumeration = "resync::Kind", tag = "1")]
+        pub kind: i32,
+        /// The direction that the sender of this frame sends; unset: untouched.
+        #[prost(message, optional, tag = "2")]
+        pub own: ::core::option::Option<Base>,
+        /// The serial of the other direction; 0: untouched.
+        #[prost(uint64, tag = "3")]
+        pub other: u64,
+        #[prost(message, repeated, tag = "4")]
+        pub wishes: ::prost::alloc::vec::Vec<Wish>,
+        /// What the asking application left. At most 64 KiB.
+        #[prost(bytes = "bytes", tag = "5")]
+        pub state: ::prost::bytes::Bytes,
+    }
+    /// Nested message and enum types in `Resync`.
+    pub mod resync {
+        #[derive(
+            Clone,
+            Copy,
+            PartialEq,
+            Eq,
+            Hash,
+            PartialOrd,
+            Ord,
+            ::prost::Enumeration
+        )]
+        #[repr(i32)]
+        pub enum Kind {
+            Unspecified = 0,
+            Restart = 1,
+            Abandon = 2,
+            Set = 3,
+        }
+        impl Kind {
+            /// String value of the enum field names used in the ProtoBuf definition.
+            ///
+            /// The values are not transformed in any way and thus are considered stable
+            /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+            pub fn as_str_name(&self) -> &'static str {
+                match self {
+                    Self::Unspecified => "KIND_UNSPECIFIED",
+                    Self::Restart => "KIND_RESTART",
+                    Self::Abandon => "KIND_ABANDON",
+                    Self::Set => "KIND_SET",
+                }
+            }
+            /// Creates an enum from field names used in the ProtoBuf definition.
+            pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+                match value {
+                    "KIND_UNSPECIFIED" => Some(Self::Unspecified),
+                    "KIND_RESTART" => Some(Self::Restart),
+                    "KIND_ABANDON" => Some(Self::Abandon),
+                    "KIND_SET" => Some(Self::Set),
+                    _ => None,
+                }
+            }
+        }
+    }
+    /// Agrees to a resynchronization. The new generation of both directions begins.
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    #[prost(skip_debug)]
+    pub struct ResyncAck {
+        /// As in RESYNC, of the direction that the sender of this frame sends.
+        #[prost(message, optional, tag = "1")]
+        pub own: ::core::option::Option<Base>,
+        /// The serial of the other direction as it is agreed; 0: untouched.
+        #[prost(uint64, tag = "2")]
+        pub other: u64,
+        /// All available tokens.
+        #[prost(message, repeated, tag = "3")]
+        pub holdings: ::prost::alloc::vec::Vec<Holding>,
+        /// What the answering application left. At most 64 KiB.
+        #[prost(bytes = "bytes", tag = "4")]
+        pub state: ::prost::bytes::Bytes,
+    }
+    /// Where a direction goes on after a resynchronization.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Base {
+        /// Number of the next sync point.
+        #[prost(uint64, tag = "1")]
+        pub serial: u64,
+        /// End of what was sent in all older generations.
+        #[prost(message, optional, tag = "2")]
+        pub position: ::core::option::Option<super::Position>,
+        #[prost(uint32, tag = "3")]
+        pub generation: u32,
+    }
+    /// Who has a token.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Holding {
+        #[prost(enumeration = "Token", tag = "1")]
+        pub token: i32,
+        #[prost(uint64, tag = "2")]
+        pub generation: u64,
+        /// It is the token of the side that sends this.
+        #[prost(bool, tag = "3")]
+        pub mine: bool,
+    }
+    /// Who is to have a token after a resynchronization.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Wish {
+        #[prost(enumeration = "Token", tag = "1")]
+        pub token: i32,
+        #[prost(enumeration = "wish::Owner", tag = "2")]
+        pub owner: i32,
+    }
+    /// Nested message and enum types in `Wish`.
+    pub mod wish {
+        #[derive(
+            Clone,
+            Copy,
+            Debug,
+            PartialEq,
+            Eq,
+            Hash,
+            PartialOrd,
+            Ord,
+            ::prost::Enumeration
+        )]
+        #[repr(i32)]
+        pub enum Owner {
+            /// The side that answers says who.
+            Unspecified = 0,
+            /// The side that sends this.
+            Mine = 1,
+            /// The side that answers.
+            Yours = 2,
+        }
+        impl Owner {
+            /// String value of the enum field names used in the ProtoBuf definition.
+            ///
+            /// The values are not transformed in any way and thus are considered stable
+            /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+            pub fn as_str_name(&self) -> &'static str {
+                match self {
+                    Self::Unspecified => "OWNER_UNSPECIFIED",
+                    Self::Mine => "OWNER_MINE",
+                    Self::Yours => "OWNER_YOURS",
+                }
+            }
+            /// Creates an enum from field names used in the ProtoBuf definition.
+            pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+                match value {
+                    "OWNER_UNSPECIFIED" => Some(Self::Unspecified),
+                    "OWNER_MINE" => Some(Self::Mine),
+                    "OWNER_YOURS" => Some(Self::Yours),
+                    _ => None,
+                }
+            }
+        }
+    }
+    /// A right of X.215 table 8.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Token {
+        Unspecified = 0,
+        Data = 1,
+        Minor = 2,
+        Major = 3,
+        Release = 4,
+    }
+    impl Token {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "TOKEN_UNSPECIFIED",
+                Self::Data => "TOKEN_DATA",
+                Self::Minor => "TOKEN_MINOR",
+                Self::Major => "TOKEN_MAJOR",
+                Self::Release => "TOKEN_RELEASE",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "TOKEN_UNSPECIFIED" => Some(Self::Unspecified),
+                "TOKEN_DATA" => Some(Self::Data),
+                "TOKEN_MINOR" => Some(Self::Minor),
+                "TOKEN_MAJOR" => Some(Self::Major),
+                "TOKEN_RELEASE" => Some(Self::Release),
+                _ => None,
+            }
+        }
+    }
     /// A reader ignores a frame that it does not know.
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Frame {
@@ -370,6 +808,10 @@ pub mod control_frame {
         Cancel(Cancel),
         #[prost(message, tag = "9")]
         End(End),
+        #[prost(message, tag = "10")]
+        Dialog(Dialog),
+        #[prost(message, tag = "11")]
+        DialogAck(DialogAck),
     }
 }
 /// A place between two messages of one direction, from its beginning over all attempts.
@@ -515,27 +957,35 @@ pub struct RenewResponse {
     #[prost(message, optional, tag = "3")]
     pub authority: ::core::option::Option<::prost_types::Duration>,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AttachRequest {
-    #[prost(oneof = "attach_request::Event", tags = "1")]
+    #[prost(oneof = "attach_request::Event", tags = "1, 2, 3, 4")]
     pub event: ::core::option::Option<attach_request::Event>,
 }
 /// Nested message and enum types in `AttachRequest`.
 pub mod attach_request {
-    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Event {
         #[prost(message, tag = "1")]
         Keepalive(super::Keepalive),
+        /// The initiator hands tokens of the session over, or asks for them.
+        #[prost(message, tag = "2")]
+        Given(super::TokensGiven),
+        #[prost(message, tag = "3")]
+        Asked(super::TokensAsked),
+        /// The initiator does not release the session, though it was asked to.
+        #[prost(message, tag = "4")]
+        ReleaseDeclined(super::ReleaseDeclined),
     }
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AttachResponse {
-    #[prost(oneof = "attach_response::Event", tags = "1, 2, 3")]
+    #[prost(oneof = "attach_response::Event", tags = "1, 2, 3, 4, 5, 6")]
     pub event: ::core::option::Option<attach_response::Event>,
 }
 /// Nested message and enum types in `AttachResponse`.
 pub mod attach_response {
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Event {
         #[prost(message, tag = "1")]
         Keepalive(super::Keepalive),
@@ -543,8 +993,40 @@ pub mod attach_response {
         Drain(super::Drain),
         #[prost(message, tag = "3")]
         Ended(super::Ended),
+        /// The acceptor hands tokens of the session over, or asks for them.
+        #[prost(message, tag = "4")]
+        Given(super::TokensGiven),
+        #[prost(message, tag = "5")]
+        Asked(super::TokensAsked),
+        /// The acceptor asks the initiator to release the session.
+        #[prost(message, tag = "6")]
+        ReleaseWanted(super::ReleaseWanted),
     }
 }
+/// The tokens of the session (not of a stream) as the sender of this knows them; sent when one was handed over, and first
+/// of all on each `Attach`. The higher generation holds.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TokensGiven {
+    #[prost(message, repeated, tag = "1")]
+    pub holdings: ::prost::alloc::vec::Vec<control_frame::Holding>,
+}
+/// The sender would like to have these tokens of the session. None: no longer.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TokensAsked {
+    #[prost(enumeration = "control_frame::Token", repeated, tag = "1")]
+    pub tokens: ::prost::alloc::vec::Vec<i32>,
+    #[prost(uint32, tag = "2")]
+    pub priority: u32,
+}
+/// The acceptor would like the session to be released within that time, after which it may abort it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReleaseWanted {
+    #[prost(message, optional, tag = "1")]
+    pub within: ::core::option::Option<::prost_types::Duration>,
+}
+/// The initiator goes on. Only where `UNIT_NEGOTIATED_RELEASE` is on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReleaseDeclined {}
 /// Sent by either side; the other answers with the same value once.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Keepalive {
@@ -585,6 +1067,9 @@ pub struct QueryRequest {
     /// If a call works on the activity, end that call first: the answer is then where the activity can be resumed.
     #[prost(bool, tag = "6")]
     pub interrupt: bool,
+    /// As `interrupt`, and then forget the activity.
+    #[prost(bool, tag = "7")]
+    pub discard: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct QueryResponse {
@@ -599,6 +1084,9 @@ pub struct QueryResponse {
     /// Of a call or activity that streams with checkpoints: from where it can go on.
     #[prost(message, optional, tag = "4")]
     pub resumption: ::core::option::Option<Resumption>,
+    /// Of a call that waits for others of its exclusive class: how many of them run or wait before it. 0: it does not wait.
+    #[prost(uint32, tag = "5")]
+    pub waits_behind: u32,
 }
 /// Nested message and enum types in `QueryResponse`.
 pub mod query_response {
@@ -716,7 +1204,30 @@ pub struct ReleaseRequest {
     pub wait: ::core::option::Option<::prost_types::Duration>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ReleaseResponse {}
+pub struct ReleaseResponse {
+    /// What was exchanged in the session. The same in the answer to each repetition.
+    #[prost(message, optional, tag = "1")]
+    pub summary: ::core::option::Option<Summary>,
+}
+/// What was exchanged in a session, over its whole life as far as the server that answers knows.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Summary {
+    /// Protected calls that were admitted, streams among them.
+    #[prost(uint64, tag = "1")]
+    pub calls: u64,
+    /// How they ended; together they are `calls`.
+    #[prost(uint64, tag = "2")]
+    pub calls_done: u64,
+    #[prost(uint64, tag = "3")]
+    pub calls_failed: u64,
+    #[prost(uint64, tag = "4")]
+    pub calls_unknown: u64,
+    /// Of streams with checkpoints: what was sent = delivered = secured, by the initiator and by the acceptor.
+    #[prost(message, optional, tag = "5")]
+    pub requests: ::core::option::Option<Position>,
+    #[prost(message, optional, tag = "6")]
+    pub responses: ::core::option::Option<Position>,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AbortRequest {
     /// For people who look at the server's log. At most 128 bytes.
@@ -729,7 +1240,7 @@ pub struct AbortResponse {
     #[prost(message, repeated, tag = "1")]
     pub calls: ::prost::alloc::vec::Vec<AbortedCall>,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AbortedCall {
     #[prost(uint32, tag = "1")]
     pub slot: u32,
@@ -737,6 +1248,9 @@ pub struct AbortedCall {
     pub sequence: u64,
     #[prost(enumeration = "query_response::State", tag = "3")]
     pub state: i32,
+    /// Of a stream with checkpoints: what both sides had secured.
+    #[prost(message, optional, tag = "4")]
+    pub resumption: ::core::option::Option<Resumption>,
 }
 /// A functional unit (X.215 clause 9, and ours). The kernel is always on and has no value here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

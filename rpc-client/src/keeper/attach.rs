@@ -137,6 +137,7 @@ impl Talk<'_> {
                 self.core.events.say(Event::Draining(left));
             }
             Some(Notice::Ended(ended)) => self.ended(&ended.reason),
+            Some(Notice::Given(_) | Notice::Asked(_) | Notice::ReleaseWanted(_)) => {}
             // A notice of a later version of the protocol.
             None => {}
         }

@@ -174,6 +174,10 @@ impl Flow {
             (Side::Client | Side::Server, Frame::Credit(credit)) => {
                 self.sender.credit(credit).map_err(StreamError::from)
             }
+            // No unit of the dialog is on.
+            (Side::Client | Side::Server, Frame::Dialog(_) | Frame::DialogAck(_)) => {
+                Err(Violation::Malformed.into())
+            }
             (Side::Client | Side::Server, Frame::Keepalive) => Ok(()),
             (Side::Client | Side::Server, Frame::End(position)) => self.receiver.end(position),
         };

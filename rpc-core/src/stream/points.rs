@@ -167,6 +167,7 @@ mod tests {
             position: Position { messages: bytes, bytes },
             digest: Digest { crc: 0, blake3: None },
             state: Bytes::new(),
+            kind: Default::default(),
         }
     }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::digest::Digest;
 use super::position::{Position, Serial};
-use crate::frame::SyncPoint;
+use crate::frame::{PointKind, SyncPoint};
 
 /// The last secured point of one direction, with what both applications left there. `Debug` shows no state.
 #[derive(Clone, PartialEq, Eq)]
@@ -25,14 +25,14 @@ pub struct Secured {
 
 impl Secured {
     pub(super) fn new(point: &SyncPoint, receiver_state: Bytes) -> Self {
-        let SyncPoint { serial, position, digest, ref state } = *point;
+        let SyncPoint { serial, position, digest, ref state, kind: _ } = *point;
         Self { serial, position, digest, sender_state: state.clone(), receiver_state }
     }
 
     /// The point as it was placed.
     pub(super) fn point(&self) -> SyncPoint {
         let Self { serial, position, digest, ref sender_state, .. } = *self;
-        SyncPoint { serial, position, digest, state: sender_state.clone() }
+        SyncPoint { serial, position, digest, state: sender_state.clone(), kind: PointKind::Minor }
     }
 }
 

@@ -155,7 +155,13 @@ impl Attached {
             Some(attach_request::Event::Keepalive(Keepalive { id, answer: false })) => {
                 self.tell(attach_response::Event::Keepalive(Keepalive { id, answer: true }))
             }
-            Some(attach_request::Event::Keepalive(_)) | None => true,
+            Some(
+                attach_request::Event::Given(_)
+                | attach_request::Event::Asked(_)
+                | attach_request::Event::ReleaseDeclined(_)
+                | attach_request::Event::Keepalive(_),
+            )
+            | None => true,
         }
     }
 

@@ -155,7 +155,8 @@ impl SessionService for Service {
 
     async fn query(&self, request: Request<QueryRequest>) -> Result<Response<QueryResponse>, Status> {
         let live = session_of(&request)?;
-        let QueryRequest { slot, sequence, settle, cancel, activity, interrupt } = request.into_inner();
+        let QueryRequest { slot, sequence, settle, cancel, activity, interrupt, discard: _ } =
+            request.into_inner();
         if !activity.is_empty() || interrupt {
             return self.query_activity(&live, activity, interrupt).await;
         }
@@ -183,7 +184,7 @@ impl SessionService for Service {
         let wait = self.sessions.limits().release_wait.clamp(wait);
         let answer = live.request(|session, now, request| session.release(now + wait, request)).await;
         match answer.map_err(|SessionUnknown| session_unknown())? {
-            Answer::Released => Ok(Response::new(ReleaseResponse {})),
+            Answer::Released => Ok(Response::new(ReleaseResponse { summary: None })),
             //= L-21
             Answer::ReleaseRefused { running } => Err(Refusal::new(
                 Reason::ReleaseRefused,

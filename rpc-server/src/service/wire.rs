@@ -69,7 +69,13 @@ pub(super) fn query_response(
         | CallState::Forgotten => None,
     };
     let resumption = resumption.map(resumption_to_wire);
-    QueryResponse { state: call_state(state).into(), reply, last_sequence: last.0, resumption }
+    QueryResponse {
+        state: call_state(state).into(),
+        reply,
+        last_sequence: last.0,
+        resumption,
+        waits_behind: 0,
+    }
 }
 
 /// The answer to a query of an activity.
@@ -80,7 +86,7 @@ pub(super) fn activity_response(activity: &activity::State) -> QueryResponse {
         activity::State::Interrupted(at) => (State::Interrupted, Some(resumption_to_wire(at)), None),
         activity::State::Done(at, kept) => (State::Done, Some(resumption_to_wire(at)), Some(reply(kept))),
     };
-    QueryResponse { state: state.into(), reply, last_sequence: 0, resumption }
+    QueryResponse { state: state.into(), reply, last_sequence: 0, resumption, waits_behind: 0 }
 }
 
 fn reply(kept: &Kept) -> Reply {
@@ -98,6 +104,7 @@ pub(super) fn abort_response(calls: &[(CallId, CallState)]) -> AbortResponse {
         slot: call.slot.0,
         sequence: call.sequence.0,
         state: call_state(state).into(),
+        resumption: None,
     });
     AbortResponse { calls: calls.collect() }
 }

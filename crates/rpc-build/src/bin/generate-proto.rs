@@ -23,13 +23,17 @@ const FILES: [&str; 4] = [
 ];
 
 /// Messages whose `Debug` is written by hand in `rpc-proto`, since they hold tickets or what users sent.
-const HAND_WRITTEN_DEBUG: [&str; 6] = [
+const HAND_WRITTEN_DEBUG: [&str; 10] = [
     ".session.v1.OpenResponse",
     ".session.v1.RenewResponse",
     ".session.v1.Reply",
     ".session.v1.ControlFrame.Head.Entry",
     ".session.v1.ControlFrame.Sync",
     ".session.v1.ControlFrame.SyncAck",
+    ".session.v1.ControlFrame.Dialog",
+    ".session.v1.ControlFrame.Exception",
+    ".session.v1.ControlFrame.Resync",
+    ".session.v1.ControlFrame.ResyncAck",
 ];
 
 /// A file of the repository, by its path from the root, and what it must hold.

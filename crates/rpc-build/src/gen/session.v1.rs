@@ -30,6 +30,13 @@ pub struct MethodOptions {
     /// Whether one side speaks at a time. Only on bidirectional methods.
     #[prost(bool, tag = "10")]
     pub half_duplex: bool,
+    /// Within what the calls of the class exclude each other. Only with `exclusive`.
+    #[prost(enumeration = "method_options::ExclusiveScope", tag = "11")]
+    pub exclusive_scope: i32,
+    /// A dead man's switch: when the session lapses, by release, abort or expiry, the handler's cancellation token is
+    /// cancelled, whatever `cancellation` says. Only with AT_MOST_ONCE and EXACTLY_ONCE.
+    #[prost(bool, tag = "12")]
+    pub dead_man: bool,
 }
 /// Nested message and enum types in `MethodOptions`.
 pub mod method_options {
@@ -163,6 +170,49 @@ pub mod method_options {
                 "CANCELLATION_UNSPECIFIED" => Some(Self::Unspecified),
                 "FINISH" => Some(Self::Finish),
                 "STOP" => Some(Self::Stop),
+                _ => None,
+            }
+        }
+    }
+    /// Within what calls of one exclusive class exclude each other.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum ExclusiveScope {
+        /// PRINCIPAL.
+        Unspecified = 0,
+        /// All sessions of the caller's principal together.
+        Principal = 1,
+        /// Each session for itself.
+        Session = 2,
+    }
+    impl ExclusiveScope {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "EXCLUSIVE_SCOPE_UNSPECIFIED",
+                Self::Principal => "PRINCIPAL",
+                Self::Session => "SESSION",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "EXCLUSIVE_SCOPE_UNSPECIFIED" => Some(Self::Unspecified),
+                "PRINCIPAL" => Some(Self::Principal),
+                "SESSION" => Some(Self::Session),
                 _ => None,
             }
         }

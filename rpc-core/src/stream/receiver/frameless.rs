@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::Receiver;
 use super::arrival::Arrival;
-use crate::frame::SyncPoint;
+use crate::frame::{PointKind, SyncPoint};
 use crate::stream::error::{StreamError, Violation};
 use crate::stream::position::Position;
 use crate::time::Timestamp;
@@ -92,6 +92,6 @@ impl Receiver {
 
     fn place(&mut self) {
         let (serial, position, digest) = (self.next_serial, self.received, self.digest.at_point());
-        self.arrived(SyncPoint { serial, position, digest, state: Bytes::new() });
+        self.arrived(SyncPoint { serial, position, digest, state: Bytes::new(), kind: PointKind::Minor });
     }
 }

@@ -28,7 +28,13 @@ fn place(messages: u8) -> At {
 
 fn point(serial: u64, messages: u8) -> SyncPoint {
     let digest = Digest { crc: place(messages).crc, blake3: None };
-    SyncPoint { serial: Serial(serial), position: at(messages), digest, state: Bytes::new() }
+    SyncPoint {
+        serial: Serial(serial),
+        position: at(messages),
+        digest,
+        state: Bytes::new(),
+        kind: Default::default(),
+    }
 }
 
 fn frames(receiver: &mut Receiver) -> Vec<String> {

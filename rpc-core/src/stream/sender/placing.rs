@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::Sender;
 use super::line::Line;
-use crate::frame::{STATE_BYTES_MAX, SyncPoint};
+use crate::frame::{PointKind, STATE_BYTES_MAX, SyncPoint};
 use crate::stream::POINTS_UNCONFIRMED_MAX;
 use crate::stream::error::SyncError;
 use crate::stream::position::Serial;
@@ -114,7 +114,13 @@ impl Sender {
 
     fn place(&mut self, state: Bytes) {
         let (position, digest) = (self.replay.sent(), self.digest.at_point());
-        self.points.place(SyncPoint { serial: Serial::NONE, position, digest, state });
+        self.points.place(SyncPoint {
+            serial: Serial::NONE,
+            position,
+            digest,
+            state,
+            kind: PointKind::Minor,
+        });
         self.cadence.placed(position);
     }
 }

@@ -162,6 +162,7 @@ fn a_resumption_shows_no_state() {
         position: HERE,
         digest: Digest { crc: 7, blake3: None },
         state: Bytes::from_static(b"secret"),
+        kind: Default::default(),
     };
     let secured = Secured::new(&point, Bytes::from_static(b"other secret"));
     assert_eq!(format!("{secured:?}"), "Secured(3 at 2 messages, 30 bytes, <6 bytes>, <12 bytes>)");
