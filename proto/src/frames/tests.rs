@@ -176,7 +176,7 @@ fn a_frame_that_is_not_known_is_ignored() {
 #[test]
 fn a_program_that_does_not_know_frames_sees_an_empty_message() {
     let encoded = encode(&Frame::Keepalive);
-    assert_eq!(pb::ReleaseResponse::decode(&encoded[5..]), Ok(pb::ReleaseResponse {}));
+    assert_eq!(pb::ReleaseResponse::decode(&encoded[5..]), Ok(pb::ReleaseResponse::default()));
 }
 
 #[test]
@@ -283,10 +283,9 @@ fn a_dialog_frame_over_a_bound_or_without_what_it_needs_is_refused() {
         (Some(resync(0)), false),
         (None, false),
     ] {
-        let told = format!("{primitive:?}");
-        let frame = wire::Dialog { number: 1, after: None, primitive };
-        let frame = wire::Frame::Dialog(frame);
-        assert_eq!(super::wire::from_wire(frame).is_ok(), fits, "{told}");
+        let dialog = wire::Dialog { number: 1, after: None, primitive };
+        let told = format!("{dialog:?}");
+        assert_eq!(super::wire::from_wire(wire::Frame::Dialog(dialog)).is_ok(), fits, "{told}");
     }
     let unnumbered = wire::Dialog { number: 0, after: None, primitive: Some(give(&[])) };
     assert!(super::wire::from_wire(wire::Frame::Dialog(unnumbered)).is_err());
