@@ -1,6 +1,7 @@
 //! Activities: named work that outlives the session and the process that began it.
 
 use bytes::Bytes;
+use rpc_core::activity::Name;
 use rpc_core::error::Reason;
 use rpc_core::negotiate::Unit;
 use rpc_core::stream::secured::Resumption;
@@ -14,9 +15,6 @@ use crate::core::Core;
 use crate::error::refusal;
 use crate::query::{self, RecordedReply, resumption};
 use crate::retry::Waits;
-
-/// Longest name of an activity, in bytes.
-const NAME_BYTES_MAX: usize = 128;
 
 /// Where an activity stands, as the server knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +86,33 @@ pub(crate) async fn resume(core: &Core, name: &[u8]) -> Result<ActivityResume, B
     }
 }
 
+/// Ends the call that works on the activity, if there is one, and has the activity forgotten.
+pub(crate) async fn discard(core: &Core, name: &[u8]) -> Result<(), Box<Status>> {
+    let until = Instant::now() + query::PATIENCE;
+    let mut waits = Waits::default();
+    check(core, name)?;
+    let activity = Bytes::copy_from_slice(name);
+    let asked = QueryRequest { activity, discard: true, ..QueryRequest::default() };
+    loop {
+        match query::ask(core, &asked).await?.state() {
+            State::Absent => return Ok(()),
+            State::Running if Instant::now() < until => sleep(waits.next()).await,
+            State::Running => {
+                let message = "the call that works on the activity does not end";
+                return Err(Box::new(refusal(Reason::ActivityBusy, message, None)));
+            }
+            State::Unspecified
+            | State::NotExecuted
+            | State::Unknown
+            | State::Forgotten
+            | State::Interrupted
+            | State::Done => {
+                return Err(query::violated("the activity is there although it was discarded"));
+            }
+        }
+    }
+}
+
 /// Asks once it is clear that there can be an answer. With `interrupt`, a call that works on the activity is ended first.
 async fn question(core: &Core, name: &[u8], interrupt: bool) -> Result<QueryResponse, Box<Status>> {
     check(core, name)?;
@@ -97,10 +122,8 @@ async fn question(core: &Core, name: &[u8], interrupt: bool) -> Result<QueryResp
 
 /// Whether an activity of this name may be worked on in the session.
 pub(crate) fn check(core: &Core, name: &[u8]) -> Result<(), Box<Status>> {
-    if !(1..=NAME_BYTES_MAX).contains(&name.len()) {
-        let message =
-            format!("the name of an activity has 1 to {NAME_BYTES_MAX} bytes, and not {}", name.len());
-        return Err(Box::new(refusal(Reason::FieldInvalid, message, None)));
+    if let Err(error) = Name::new(Bytes::copy_from_slice(name)) {
+        return Err(Box::new(refusal(Reason::FieldInvalid, error.to_string(), None)));
     }
     if !core.agreement.units.contains(Unit::Activity) {
         let message = "the session was opened without the unit activity";

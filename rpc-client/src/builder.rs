@@ -21,15 +21,12 @@ use crate::open;
 use crate::plaintext::Plaintext;
 use crate::policy::Policies;
 use crate::resume;
-use crate::saved::{SavedSession, Saving, target_name};
+use crate::saved::{Lock, SavedSession, Saving, target_name};
 use crate::session::Session;
 use crate::slots::Slots;
 
 /// Stands for "no end" where a duration does not fit the clock.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3_600);
-
-/// What streams with checkpoints need, and activities, which are such streams; and what lets them outlive the server.
-const STREAM_UNITS: [Unit; 4] = [Unit::Resume, Unit::MinorSynchronize, Unit::Activity, Unit::Durable];
 
 /// Longest name of a program, in bytes.
 const CLIENT_NAME_MAX: usize = 128;
@@ -50,6 +47,7 @@ impl Target {
             credentials: Arc::new(credentials),
             services: Vec::new(),
             offer: Offer::default(),
+            refused: Units::KERNEL,
             client_name: String::new(),
             net: Config::default(),
             plaintext: Plaintext::Loopback,
@@ -75,6 +73,8 @@ pub struct Builder {
     credentials: Arc<dyn Credentials>,
     services: Vec<&'static ServicePolicy>,
     offer: Offer,
+    /// Units that are not proposed, whoever needs them.
+    refused: Units,
     client_name: String,
     net: Config,
     plaintext: Plaintext,
@@ -91,10 +91,12 @@ struct Ready {
     parts: Parts,
     target: String,
     offer: Offer,
+    refused: Units,
     client_name: String,
     deadline: Instant,
     rotation: Rotation,
     save_to: Option<PathBuf>,
+    lock: Option<Lock>,
     slot_wait: Duration,
     slot_waiters_max: usize,
 }
@@ -106,14 +108,16 @@ impl Builder {
     /// that are not declared are plain: they are called once, and if the session was not granted their service, with
     /// the token and without the session. Default: none declared, and the session may use what its principal may.
     ///
-    /// A service that has a method with checkpoints adds the units that its streams need to the proposal: resume, minor
-    /// synchronize and activity, and durable, which a server with a durable store agrees on.
+    /// A service with a policy adds the units that its methods can use to the proposal; all but these cost nothing until
+    /// they are used, and each can be [left out](Self::without_unit):
+    ///
+    /// - methods with checkpoints: minor synchronize, resume, activity, and durable, which a server with a durable store
+    ///   agrees on;
+    /// - methods that stream both ways with checkpoints: typed data, expedited data, major synchronize, resynchronize;
+    /// - those of them that are `half_duplex`: half-duplex and exceptions.
     pub fn service<S: Described>(mut self) -> Self {
         if !self.services.iter().any(|policy| policy.name == S::POLICY.name) {
             self.services.push(S::POLICY);
-            if S::POLICY.methods.iter().any(|method| method.checkpoint.is_some()) {
-                self.offer.units = STREAM_UNITS.into_iter().fold(self.offer.units, Units::with);
-            }
         }
         self
     }
@@ -182,20 +186,33 @@ impl Builder {
         self
     }
 
-    /// Proposes a unit that the session can do without. Default: exactly-once and duplex, and what streams of
-    /// [declared services](Self::service) need.
+    /// Proposes a unit that the session can do without, and what it needs. Default: exactly-once and duplex, and what
+    /// methods of [declared services](Self::service) can use.
     ///
-    /// [`Unit::Digest`] has what streams carry compared by BLAKE3 beside CRC32C, which finds intent as well as accidents,
-    /// and which both sides pay for with CPU.
+    /// Of the others, [`Unit::Digest`] has what streams carry compared by BLAKE3 beside CRC32C, which finds intent as well
+    /// as accidents, and which both sides pay for with CPU. [`Unit::NegotiatedRelease`] lets the server refuse a release
+    /// in place of aborting what still runs. [`Unit::DataSeparation`] excludes [`Unit::Activity`], which wins where both
+    /// are proposed: [require](Self::require_unit) the one or [leave out](Self::without_unit) the other.
+    ///
+    /// Of this, [`require_unit`](Self::require_unit) and [`without_unit`](Self::without_unit), what is said last of a unit
+    /// holds.
     pub fn unit(mut self, unit: Unit) -> Self {
-        self.offer.units = self.offer.units.with(unit);
+        self.refused = self.refused.without(unit);
+        self.offer.units = self.offer.units.with_needs(unit);
         self
     }
 
-    /// Proposes a unit without which the opening fails.
-    pub fn required_unit(mut self, unit: Unit) -> Self {
-        self.offer.units = self.offer.units.with(unit);
+    /// Proposes a unit, and what it needs, without which the opening fails with UNIT_UNSUPPORTED.
+    pub fn require_unit(mut self, unit: Unit) -> Self {
         self.offer.required = self.offer.required.with(unit);
+        self.unit(unit)
+    }
+
+    /// Does not propose a unit, whatever services are declared: nothing of it is used in the session, and what needs it is
+    /// off, too. Methods that promise what belongs to it are refused with UNIT_UNSUPPORTED, or are plain.
+    pub fn without_unit(mut self, unit: Unit) -> Self {
+        self.refused = self.refused.with(unit);
+        self.offer.required = self.offer.required.without(unit);
         self
     }
 
@@ -205,8 +222,8 @@ impl Builder {
         self
     }
 
-    /// Replaces the whole proposal but its services, for the minima that have no method here. The units are replaced, too:
-    /// those that streams need are added by the services that are declared after this.
+    /// Replaces the whole proposal but its services, for the minima that have no method here. The units that declared
+    /// services can use are added to it all the same, but for those that are [left out](Self::without_unit).
     pub fn offer(mut self, offer: Offer) -> Self {
         self.offer = offer;
         self
@@ -278,6 +295,10 @@ impl Builder {
     /// that is used, so that a process that is killed at any time leaves a file that the next one can
     /// [go on](Self::resume) with. Default: none.
     ///
+    /// On Unix the file is locked while the session lives, by an empty file beside it of the same name with `.lock` after
+    /// it: a second session, of whatever process, is refused with [`SavedError::InUse`](crate::SavedError::InUse) after
+    /// waiting 2 s for one that is ending.
+    ///
     /// Where the file cannot be written later, the ticket is not replaced, and [`Event::SaveFailed`](crate::Event::SaveFailed)
     /// says so. The end by [`release`](Session::release) or [`abort`](Session::abort) removes the file; any other leaves it,
     /// and the next process is told that the session is [gone](OpenError::Gone).
@@ -298,8 +319,9 @@ impl Builder {
     ///
     /// Dropped halfway, a session may be open at the server; it ends with its lease.
     pub async fn open(self) -> Result<Session, OpenError> {
-        let mut ready = self.ready()?;
+        let mut ready = self.ready().await?;
         ready.offer.services = open::needed(&ready.parts.policies);
+        ready.offer.units = open::usable(&ready.parts.policies, ready.offer.units).except(ready.refused);
         let Ready { parts, offer, client_name, rotation, deadline, .. } = &ready;
         let opened = open::open(parts, offer, client_name, *rotation, *deadline).await?;
         tracing::info!(session = %opened.number, epoch = %opened.epoch, "session opened");
@@ -338,7 +360,7 @@ impl Builder {
     ///
     /// Dropped halfway, the session is as it was, and can be gone on with.
     pub async fn resume(self, saved: SavedSession) -> Result<Session, OpenError> {
-        let ready = self.ready()?;
+        let ready = self.ready().await?;
         let services = resume::check(&ready.parts, &ready.target, &saved)?;
         let opened = resume::resume(&ready.parts, &saved, ready.rotation, ready.deadline).await?;
         tracing::info!(session = %opened.number, epoch = %opened.epoch, "session resumed");
@@ -348,11 +370,16 @@ impl Builder {
         Ok(Session::start(core))
     }
 
-    fn ready(self) -> Result<Ready, OpenError> {
+    async fn ready(self) -> Result<Ready, OpenError> {
         let target: Uri =
             self.uri.parse().map_err(|source| OpenError::Target { target: self.uri.clone(), source })?;
         self.plaintext.check(&target)?;
+        let lock = match &self.save_to {
+            Some(path) => Some(Lock::take(path).await?),
+            None => None,
+        };
         Ok(Ready {
+            lock,
             target: target_name(&target),
             parts: Parts {
                 net: Connections::new(target, self.net)?,
@@ -363,6 +390,7 @@ impl Builder {
                 clock: Clock::start(),
             },
             offer: self.offer,
+            refused: self.refused,
             client_name: self.client_name,
             deadline: Instant::now() + self.open_timeout,
             rotation: self.rotation,
@@ -376,7 +404,7 @@ impl Builder {
 impl Ready {
     fn core(self, opened: Opened, services: Vec<ServiceRequest>, calls: Calls) -> Core {
         let slots = Slots::new(calls, self.slot_waiters_max, self.slot_wait, self.parts.events.clone());
-        let saving = Saving { target: self.target, services, path: self.save_to };
+        let saving = Saving { target: self.target, services, path: self.save_to, lock: self.lock.into() };
         Core::new(self.parts, Arc::new(slots), saving, opened)
     }
 }
@@ -388,6 +416,7 @@ impl fmt::Debug for Builder {
             .field("uri", &self.uri)
             .field("services", &services)
             .field("offer", &self.offer)
+            .field("refused", &self.refused)
             .field("client_name", &self.client_name)
             .field("net", &self.net)
             .field("plaintext", &self.plaintext)

@@ -1,7 +1,7 @@
 //! Checkpoints of responses: `response.into_checkpointed()?`.
 
 use rpc_core::error::Reason;
-use rpc_flow::{Checkpointed, Checkpoints};
+use rpc_flow::{Checkpointed, Checkpoints, Dialog};
 use tonic::{Response, Status, Streaming};
 
 use crate::error::refusal;
@@ -20,6 +20,15 @@ pub trait CheckpointsExt: Sized {
     /// FAILED_PRECONDITION with the reason CHECKPOINTS_REQUIRED: the call has none, because its method has no
     /// `checkpoint`, or its session lacks the unit resume.
     fn checkpoints(&self) -> Result<Checkpoints, Status>;
+
+    /// The dialog of the call. A call whose handler answers only when it was spoken to has no response before:
+    /// [`Checkpoints::dialog`] is there before the call.
+    ///
+    /// # Errors
+    ///
+    /// FAILED_PRECONDITION with the reason DIALOG_REQUIRED: the call has none, because its method has no `checkpoint`, or its
+    /// session neither the unit resume nor any unit of the dialog.
+    fn dialog(&self) -> Result<Dialog, Status>;
 
     /// The messages of the response with the sync points between them, none of which is secured before the caller says
     /// so. What a response has beside its messages is to be read before.
@@ -41,6 +50,15 @@ impl<M> CheckpointsExt for Response<M> {
         self.extensions().get::<Checkpoints>().cloned().ok_or_else(|| {
             let message = "the call has no checkpoints: its method needs a `checkpoint`, and its session the unit resume";
             refusal(Reason::CheckpointsRequired, message, None)
+        })
+    }
+
+    fn dialog(&self) -> Result<Dialog, Status> {
+        let dialog = self.extensions().get::<Checkpoints>().map(Checkpoints::dialog);
+        dialog.filter(|dialog| dialog.check().is_ok()).ok_or_else(|| {
+            let message = "the call has no dialog: its method needs a `checkpoint`, and its session the unit resume and one \
+                           of the dialog";
+            refusal(Reason::DialogRequired, message, None)
         })
     }
 }

@@ -1,7 +1,7 @@
 //! What the parts of an open session share.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -9,6 +9,7 @@ use rpc_core::error::{Outcome, Reason};
 use rpc_core::id::{Epoch, SessionId, Ticket};
 use rpc_core::initiator::renewal::Renewal;
 use rpc_core::negotiate::Agreement;
+use rpc_core::record::Summary;
 use rpc_core::time::Timestamp;
 use rpc_proto::headers::{SESSION, SESSION_TICKET, session_value, ticket_value};
 use rpc_proto::status::Details;
@@ -23,8 +24,9 @@ use crate::error::refusal;
 use crate::events::{Announcer, Event};
 use crate::net::Connections;
 use crate::policy::{Policies, service_of};
+use crate::release::Parting;
 use crate::saved::{SavedError, SavedSession, Saving, Tickets};
-use crate::slots::Slots;
+use crate::slots::{Slots, Taken};
 use crate::state::{End, Life};
 
 /// Bounds and defaults of the calls of a session.
@@ -48,6 +50,12 @@ pub(crate) struct Core {
     pub(crate) slots: Arc<Slots>,
     pub(crate) events: Arc<Announcer>,
     pub(crate) life: watch::Sender<Life>,
+    /// Who may release the session, and what the server wants.
+    pub(crate) parting: Parting,
+    /// Held while the session is being ended: one release or abort at a time.
+    pub(crate) ending: tokio::sync::Mutex<()>,
+    /// What was exchanged, once the session is released.
+    pub(crate) summary: OnceLock<Summary>,
     /// Cancelled when the server has said that the session is gone: nothing that still waits will be answered.
     pub(crate) over: CancellationToken,
     pub(crate) clock: Clock,
@@ -98,6 +106,8 @@ pub(crate) struct Opened {
     pub(crate) tickets: Tickets,
     pub(crate) agreement: Agreement,
     pub(crate) renewal: Renewal,
+    /// It was opened, and not another process's before.
+    pub(crate) is_new: bool,
 }
 
 /// Parts of a session that exist before it is opened.
@@ -112,6 +122,7 @@ pub(crate) struct Parts {
 
 impl Core {
     pub(crate) fn new(parts: Parts, slots: Arc<Slots>, saving: Saving, opened: Opened) -> Self {
+        let parting = Parting::new(&opened.agreement, opened.is_new);
         Self {
             net: parts.net,
             settings: parts.settings,
@@ -123,6 +134,9 @@ impl Core {
             slots,
             events: parts.events,
             life: watch::Sender::new(Life::Active),
+            parting,
+            ending: tokio::sync::Mutex::new(()),
+            summary: OnceLock::new(),
             over: CancellationToken::new(),
             clock: parts.clock,
             renewal: Mutex::new(opened.renewal),
@@ -261,6 +275,21 @@ impl Core {
         Err(Box::new(refusal(reason, message, outcome)))
     }
 
+    /// Takes a slot for a call, waiting for one until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Slots::take`]; or the session has ended meanwhile, and with it the slots.
+    pub(crate) async fn take_slot(&self, deadline: Option<Instant>) -> Result<Taken, Box<Status>> {
+        match self.slots.take(deadline).await {
+            Ok(taken) => Ok(taken),
+            Err(none) => {
+                self.check_life(Some(Outcome::NotExecuted))?;
+                Err(none)
+            }
+        }
+    }
+
     /// Refuses a further attempt if the session has ended; one that is being released still answers.
     pub(crate) fn check_running(&self) -> Result<(), Box<Status>> {
         let releasing = matches!(*self.life.borrow(), Life::Releasing);
@@ -295,6 +324,7 @@ impl Core {
         self.slots.close();
         if let End::Told(reason) = end {
             tracing::warn!(session = %self.number, epoch = %self.epoch, %reason, "session is gone");
+            self.saving.unlock();
             self.over.cancel();
         } else {
             tracing::info!(session = %self.number, epoch = %self.epoch, "session ended");

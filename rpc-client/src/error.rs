@@ -93,6 +93,10 @@ pub enum ReleaseError {
     /// Calls still run and the server keeps the session as it was.
     #[error("calls still run")]
     Refused,
+    /// The server owns the release token, and nothing was asked:
+    /// [`please_release`](crate::Session::please_release).
+    #[error("the server owns the release token")]
+    TokenMissing,
     /// Calls did not end in time, and the server aborted the session.
     #[error("calls did not end in time, the session was aborted")]
     Aborted,

@@ -20,6 +20,9 @@ pub enum Event {
     ConnectionLost,
     /// The server drains a connection: it takes no new calls and closes within this time.
     Draining(Duration),
+    /// The server wants the session to be released within this time. It is, unless the program
+    /// [holds](crate::Session::hold_release) it.
+    ReleaseWanted(Duration),
     /// The lease was renewed because nothing else had done so.
     LeaseRenewed,
     /// A fresh token renewed the authority.

@@ -57,6 +57,8 @@
 //! - **Streams of methods with `checkpoint`** go on over the next connection from what the other side has, without loss
 //!   or repetition; [`StreamWatch`] shows how far they are, and [`Checkpoints`] are for programs that place and secure
 //!   sync points themselves.
+//! - **Two sides of a stream** take turns where the method is `half_duplex`, and say things apart from their messages: see
+//!   [`Dialog`].
 //! - **Deadlines** hold for a call with all its attempts, streams to their last message. The shortest wins of what the
 //!   request says, what the method's policy says, what the [builder](Builder::call_timeout) says, and what is left of
 //!   the call that the present handler serves.
@@ -90,6 +92,7 @@ mod plaintext;
 mod policy;
 mod query;
 
+mod release;
 mod resume;
 mod retry;
 mod saved;
@@ -105,11 +108,18 @@ pub use rpc_core::id::{CallAttempt, CallId, Epoch, SessionId};
 pub use rpc_core::initiator::renewal::Rotation;
 pub use rpc_core::negotiate::{Agreement, FirstTurn, FirstTurnProposal, Offer, Unit, Units};
 pub use rpc_core::policy::Described;
+pub use rpc_core::record::Summary;
+pub use rpc_core::release::ReleaseTokenError;
 pub use rpc_core::stream::digest::Digest;
 pub use rpc_core::stream::flow::Progress;
 pub use rpc_core::stream::position::{Position, Serial};
 pub use rpc_core::stream::secured::{Resumption, Secured};
-pub use rpc_flow::{Checkpointed, Checkpoints, Item, Outgoing, Point, Resumed, StreamWatch, View};
+pub use rpc_core::dialog::{ResyncKind, Token, TokenSet};
+pub use rpc_core::frame::dialog::{Cause, Exception, Please, Wish};
+pub use rpc_flow::{
+    Checkpointed, Checkpoints, Dialog, Item, Outgoing, Point, ResyncRequest, Resumed, Resynchronize,
+    Resynchronized, Speaking, StreamWatch, Turn, Typed, View,
+};
 pub use rpc_proto::headers::Answered;
 
 pub use self::activity::{ActivityResume, ActivityState};
@@ -122,6 +132,7 @@ pub use self::error::{OpenError, OutcomeExt, ReleaseError};
 pub use self::events::{Event, Events};
 pub use self::net::{Connector, Tls};
 pub use self::query::{CallState, RecordedReply};
+pub use self::release::ReleaseHold;
 pub use self::saved::{SavedError, SavedSession};
 pub use self::session::Session;
 pub use self::state::{End, Life, State};

@@ -8,6 +8,7 @@ use rpc_core::initiator::renewal::{Renewal, Rotation};
 use rpc_core::negotiate::{
     Agreement, FirstTurn, FirstTurnProposal, Grant, Offer, ServiceGrant, ServiceRequest, Unit, Units,
 };
+use rpc_core::policy::MethodKind;
 use rpc_proto::pb::session::v1::{self as pb, AbortRequest, OpenRequest, OpenResponse};
 use rpc_proto::status::Details;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
@@ -27,6 +28,14 @@ pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 const ABORT_TIMEOUT: Duration = Duration::from_secs(2);
 /// No server makes this program keep a larger table of slots.
 pub(crate) const SLOTS_MAX: u32 = 1 << 16;
+
+/// What streams with checkpoints use, and activities, which are such streams; and what lets them outlive the server.
+const STREAM_UNITS: [Unit; 4] = [Unit::Resume, Unit::MinorSynchronize, Unit::Activity, Unit::Durable];
+/// What those that stream both ways can use beside.
+const DIALOG_UNITS: [Unit; 4] =
+    [Unit::TypedData, Unit::ExpeditedData, Unit::MajorSynchronize, Unit::Resynchronize];
+/// And those in which one side speaks at a time.
+const TURN_UNITS: [Unit; 2] = [Unit::HalfDuplex, Unit::Exceptions];
 
 /// Opens the session that `offer` describes, trying until `deadline`.
 ///
@@ -48,7 +57,7 @@ pub(crate) async fn open(
     loop {
         let sent = Instant::now();
         let (status, wait) = match ask(parts, request.clone(), deadline).await {
-            Ok(answer) => return accept(parts, answer, sent, rotation).await,
+            Ok(answer) => return accept(parts, offer, answer, sent, rotation).await,
             Err(Failed::For(error)) => return Err(error),
             Err(Failed::Now(status)) => {
                 let details = Details::of(&status);
@@ -104,6 +113,7 @@ pub(crate) fn refused(status: &Status, details: Details) -> OpenError {
 
 async fn accept(
     parts: &Parts,
+    offer: &Offer,
     answer: OpenResponse,
     sent: Instant,
     rotation: Rotation,
@@ -112,6 +122,10 @@ async fn accept(
     let ticket = <[u8; Ticket::BYTES]>::try_from(&answer.ticket[..]);
     let ticket = Ticket(ticket.map_err(|_| OpenError::Protocol("the ticket is not 32 bytes"))?);
     let agreement = agreement(&answer)?;
+    if let Err(broken) = check_units(offer, agreement.units) {
+        give_up(&parts.net, number, &ticket, "the units are not those of the proposal").await;
+        return Err(OpenError::Protocol(broken));
+    }
     let authority = answer.authority.and_then(positive);
     if let Some(authority) = authority {
         parts.wallet.lasts(authority).await;
@@ -125,7 +139,25 @@ async fn accept(
         return Err(OpenError::Service { service, reason });
     }
     let renewal = Renewal::new(parts.clock.at(sent), agreement.lease, authority, rotation);
-    Ok(Opened { number, epoch: Epoch(answer.epoch), tickets: Tickets::first(ticket), agreement, renewal })
+    Ok(Opened {
+        number,
+        epoch: Epoch(answer.epoch),
+        tickets: Tickets::first(ticket),
+        agreement,
+        renewal,
+        is_new: true,
+    })
+}
+
+/// Whoever goes on with other units than it asked for uses what the other side does not (O-21).
+fn check_units(offer: &Offer, on: Units) -> Result<(), &'static str> {
+    if on.first_missing_in(offer.units).is_some() {
+        return Err("a unit is on that was not proposed");
+    }
+    if offer.required.first_missing_in(on).is_some() {
+        return Err("a required unit is off");
+    }
+    Ok(())
 }
 
 /// Ends a session that is of no use. If that fails, its lease ends it.
@@ -209,6 +241,18 @@ fn service(request: &ServiceRequest) -> pb::ServiceRequest {
     }
 }
 
+/// `units` with those that the declared methods can use and that cost nothing until they are used: a method that streams
+/// both ways has one more frame in each attempt but the first.
+pub(crate) fn usable(policies: &Policies, units: Units) -> Units {
+    let methods = policies.services().iter().flat_map(|service| service.methods);
+    let streams = methods.filter(|method| method.checkpoint.is_some());
+    streams.fold(units, |units, method| {
+        let dialog: &[Unit] = if method.kind == MethodKind::Bidirectional { &DIALOG_UNITS } else { &[] };
+        let turns: &[Unit] = if method.half_duplex { &TURN_UNITS } else { &[] };
+        STREAM_UNITS.iter().chain(dialog).chain(turns).copied().fold(units, Units::with)
+    })
+}
+
 /// What a program needs of each service that it declares.
 pub(crate) fn needed(policies: &Policies) -> Vec<ServiceRequest> {
     let needed = |policy: &&'static rpc_core::policy::ServicePolicy| ServiceRequest {
@@ -217,4 +261,65 @@ pub(crate) fn needed(policies: &Policies) -> Vec<ServiceRequest> {
         policy_hash: policy.hash,
     };
     policies.services().iter().map(needed).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rpc_core::policy::{Checkpoint, Delivery, MethodPolicy, Secure, ServicePolicy};
+
+    use super::*;
+
+    const EVERY: Checkpoint =
+        Checkpoint { every_messages: Some(1), every_bytes: None, every: None, secure: Secure::Automatic };
+    const CALL: MethodPolicy = MethodPolicy {
+        delivery: Delivery::AtMostOnce,
+        ..MethodPolicy::plain("/s.S/Call", MethodKind::Bidirectional)
+    };
+    const UPLOAD: MethodPolicy = MethodPolicy {
+        checkpoint: Some(EVERY),
+        ..MethodPolicy::plain("/s.S/Upload", MethodKind::ClientStreaming)
+    };
+    const TALK: MethodPolicy = MethodPolicy {
+        checkpoint: Some(EVERY),
+        ..MethodPolicy::plain("/s.S/Talk", MethodKind::Bidirectional)
+    };
+    const IN_TURN: MethodPolicy = MethodPolicy { half_duplex: true, ..TALK };
+
+    fn service(methods: &'static [MethodPolicy]) -> Policies {
+        Policies::new(vec![Box::leak(Box::new(ServicePolicy { name: "s.S", version: 0, hash: 0, methods }))])
+    }
+
+    #[test]
+    fn what_declared_methods_can_use_is_proposed_and_nothing_else() {
+        let base = Offer::default().units;
+        let added = |methods| usable(&service(methods), base).except(base).iter().collect::<Vec<_>>();
+        assert_eq!(added(&[CALL]), []);
+        let stream = [Unit::Resume, Unit::Durable, Unit::MinorSynchronize, Unit::Activity];
+        assert_eq!(added(&[UPLOAD]), stream);
+        let dialog = [
+            Unit::Resume,
+            Unit::Durable,
+            Unit::TypedData,
+            Unit::ExpeditedData,
+            Unit::MinorSynchronize,
+            Unit::MajorSynchronize,
+            Unit::Resynchronize,
+            Unit::Activity,
+        ];
+        assert_eq!(added(&[CALL, TALK]), dialog);
+        // All but what costs something unasked, or excludes another.
+        let left = [Unit::Digest, Unit::DataSeparation, Unit::NegotiatedRelease];
+        let all = Units::ALL.except(base).except(left.into_iter().collect());
+        assert_eq!(added(&[UPLOAD, TALK, IN_TURN]), all.iter().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn an_answer_with_other_units_than_were_proposed_is_none() {
+        let offer = Offer { required: Units::KERNEL.with(Unit::ExactlyOnce), ..Offer::default() };
+        assert_eq!(check_units(&offer, offer.units), Ok(()));
+        assert_eq!(check_units(&offer, offer.required), Ok(()));
+        let more = offer.units.with(Unit::Digest);
+        assert_eq!(check_units(&offer, more), Err("a unit is on that was not proposed"));
+        assert_eq!(check_units(&offer, Units::KERNEL), Err("a required unit is off"));
+    }
 }

@@ -27,6 +27,11 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub enum CallState {
     /// It has not arrived, and still may.
     Absent,
+    /// It waits for its turn among the calls of its exclusive class. It has not run, and will not if it is given up.
+    Waiting {
+        /// How many calls of the class run or wait before it, at least 1.
+        behind: u32,
+    },
     /// It did not run and never will.
     NotExecuted,
     /// It runs. A stream with checkpoints is secured so far; nothing is where the call is no such stream.
@@ -68,6 +73,8 @@ pub(crate) async fn call(core: &Core, call: CallId) -> Result<CallState, Box<Sta
     let query = QueryRequest { slot: call.slot.0, sequence: call.sequence.0, ..QueryRequest::default() };
     let answer = ask(core, &query).await?;
     Ok(match answer.state() {
+        //= D-44
+        State::Absent if answer.waits_behind > 0 => CallState::Waiting { behind: answer.waits_behind },
         State::Absent => CallState::Absent,
         State::NotExecuted => CallState::NotExecuted,
         State::Running => CallState::Running(resumption(answer)?),

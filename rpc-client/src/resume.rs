@@ -132,5 +132,5 @@ async fn accept(
         parts.wallet.lasts(authority).await;
     }
     let renewal = Renewal::new(parts.clock.at(sent), lease, authority, rotation);
-    Opened { number: saved.number, epoch: saved.epoch, tickets, agreement, renewal }
+    Opened { number: saved.number, epoch: saved.epoch, tickets, agreement, renewal, is_new: false }
 }

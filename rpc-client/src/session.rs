@@ -3,10 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::{Request, Response};
 use rpc_core::id::{CallId, Epoch, SessionId};
 use rpc_core::negotiate::Agreement;
+use rpc_core::record::Summary;
+use rpc_core::release::ReleaseTokenError;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -22,8 +25,9 @@ use crate::error::ReleaseError;
 use crate::events::Events;
 use crate::keeper::Keeper;
 use crate::query::{self, CallState};
+use crate::release::{self, ReleaseHold};
 use crate::saved::SavedSession;
-use crate::state::State;
+use crate::state::{End, Life, State};
 
 /// An open session. Cheap to clone; every clone is the same session.
 ///
@@ -107,8 +111,6 @@ pub struct Session {
 struct Inner {
     core: Arc<Core>,
     keeper: Keeper,
-    /// Held while the session is being ended: one release or abort at a time.
-    ending: tokio::sync::Mutex<()>,
 }
 
 impl Session {
@@ -121,7 +123,7 @@ impl Session {
     pub(crate) fn start(core: Core) -> Self {
         let core = Arc::new(core);
         let keeper = Keeper::start(&core);
-        Self { inner: Arc::new(Inner { core, keeper, ending: tokio::sync::Mutex::new(()) }) }
+        Self { inner: Arc::new(Inner { core, keeper }) }
     }
 
     /// The session's number: its name in logs and for operators, never a credential.
@@ -221,11 +223,32 @@ impl Session {
         activity::resume(self.core(), name.as_ref()).await.map_err(|status| *status)
     }
 
-    /// Ends the session in order: calls that run are answered first, new ones are refused with SESSION_RELEASING.
+    /// Ends the call that works on an activity, whoever made that, and has the activity forgotten: nothing of it can be
+    /// resumed. One that is done, or absent, is forgotten as well (X.215, activity discard).
     ///
-    /// The release is repeated while its answer is lost, for up to a minute; that is harmless. After it, calls fail
-    /// with SESSION_ENDED, the background tasks have stopped, and the connections are closed (streams that still run
-    /// get five seconds). A session that was released before answers `Ok`.
+    /// # Errors
+    ///
+    /// As for [`resume_activity`](Self::resume_activity). STORE_UNAVAILABLE: the server's store did not forget it.
+    ///
+    /// # Cancel safety
+    ///
+    /// The activity may have been forgotten. Asking again is safe.
+    //= D-45
+    pub async fn discard_activity(&self, name: impl AsRef<[u8]>) -> Result<(), Status> {
+        activity::discard(self.core(), name.as_ref()).await.map_err(|status| *status)
+    }
+
+    /// Ends the session in order (X.215, orderly release), and says what was exchanged in it.
+    ///
+    /// New calls are refused with SESSION_RELEASING from now on. Those that run are waited for, for 10 s: each has its
+    /// answer then, and of a stream with checkpoints the reader has taken everything, or dropped it. Then the server is
+    /// asked, which sees to it that every call is at its end and everything of every stream is secured. Where that takes
+    /// too long, the session is aborted; in one with [`Unit::NegotiatedRelease`](crate::Unit::NegotiatedRelease) the
+    /// release is refused instead, and nothing has changed.
+    ///
+    /// The release is repeated while its answer is lost, for up to a minute; that is harmless, and the answer is the same.
+    /// After it, calls fail with SESSION_ENDED, the background tasks have stopped, and the connections are closed (calls
+    /// without a promise that still run get five seconds). A session that was released before answers the same again.
     ///
     /// # Errors
     ///
@@ -235,11 +258,62 @@ impl Session {
     /// # Cancel safety
     ///
     /// Dropped halfway, the session takes calls again unless the server has released it. Calling it again is safe.
-    pub async fn release(&self) -> Result<(), ReleaseError> {
-        let _one = self.inner.ending.lock().await;
-        ending::release(self.core()).await?;
-        self.close().await;
-        Ok(())
+    pub async fn release(&self) -> Result<Summary, ReleaseError> {
+        let _one = self.core().ending.lock().await;
+        let released = ending::release(self.core()).await;
+        if matches!(*self.core().life.borrow(), Life::Ended(End::Released | End::Aborted)) {
+            self.close().await;
+        }
+        released
+    }
+
+    /// Whether this side owns the release token (X.215): its owner alone may [release](Self::release) the session. False
+    /// where there is none, because the session was opened without
+    /// [`Unit::NegotiatedRelease`](crate::Unit::NegotiatedRelease); then both sides may. The first owner is the side of the
+    /// first turn.
+    pub fn owns_release(&self) -> bool {
+        self.core().parting.token().borrow().is_mine()
+    }
+
+    /// Hands the release token to the server, which hears of it on the next `Attach` at the latest.
+    ///
+    /// # Errors
+    ///
+    /// There is no token, the server owns it, or the session has ended.
+    pub fn give_release(&self) -> Result<(), ReleaseTokenError> {
+        release::give(self.core())
+    }
+
+    /// With which priority the server asks for the release token; `None`: it does not.
+    pub fn release_asked(&self) -> Option<u32> {
+        self.core().parting.token().borrow().asked()
+    }
+
+    /// Asks the server for the release token, with a `priority` that means what the two programs agree on, and waits until
+    /// it has come; at once if it is here.
+    ///
+    /// # Errors
+    ///
+    /// It did not come `within` that time, and is not asked for any more; there is none; or the session has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped halfway, the request stands until the token comes or another one replaces it.
+    pub async fn please_release(&self, priority: u32, within: Duration) -> Result<(), ReleaseTokenError> {
+        release::please(self.core(), priority, within).await
+    }
+
+    /// Keeps the session from being released because the server asks for that, for as long as the answer lives. Without
+    /// it this side does what it is asked: it makes no new calls, waits for those that run, and releases the session
+    /// ([`Event::ReleaseWanted`](crate::Event::ReleaseWanted) says so); [`release`](Self::release) then answers what was
+    /// exchanged.
+    ///
+    /// # Errors
+    ///
+    /// The session was opened without [`Unit::NegotiatedRelease`](crate::Unit::NegotiatedRelease): nobody may decline.
+    //= L-41
+    pub fn hold_release(&self) -> Result<ReleaseHold, ReleaseTokenError> {
+        ReleaseHold::new(self.clone())
     }
 
     /// The session for another process to go on with, when this one is no more.
@@ -263,7 +337,7 @@ impl Session {
     ///
     /// Dropped halfway, the session may have ended. Calling it again is safe.
     pub async fn abort(&self, reason: &str) -> Result<Vec<CallFate>, ReleaseError> {
-        let _one = self.inner.ending.lock().await;
+        let _one = self.core().ending.lock().await;
         let calls = ending::abort(self.core(), reason).await?;
         self.close().await;
         Ok(calls)

@@ -25,6 +25,8 @@ pub(crate) struct Slots {
     wait: Duration,
     given_up: Notify,
     wanted: Notify,
+    /// Told when a call leaves its slot.
+    left: Notify,
     events: Arc<Announcer>,
 }
 
@@ -46,6 +48,7 @@ impl Slots {
             wait,
             given_up: Notify::new(),
             wanted: Notify::new(),
+            left: Notify::new(),
             events,
         }
     }
@@ -88,6 +91,21 @@ impl Slots {
     /// A call given up before this is called, or while nobody waits, ends the next wait at once.
     pub(crate) async fn given_up(&self) {
         self.given_up.notified().await;
+    }
+
+    /// Waits until no call is under way: each has its answer, and the program has all of it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub(crate) async fn idle(&self) {
+        loop {
+            let left = self.left.notified();
+            if self.calls().outstanding_count() == 0 {
+                return;
+            }
+            left.await;
+        }
     }
 
     /// Calls in quarantine.
@@ -291,6 +309,7 @@ impl Taken {
         if left.is_ok() {
             self.slots.room.add_permits(1);
         }
+        self.slots.left.notify_waiters();
     }
 
     //= C-38
@@ -299,6 +318,7 @@ impl Taken {
         debug_assert!(taken.is_ok(), "call {} was not in its slot", self.call);
         self.slots.events.say(Event::CallQuarantined(self.call));
         self.slots.given_up.notify_one();
+        self.slots.left.notify_waiters();
     }
 }
 

@@ -12,6 +12,7 @@
 //!               interrupted ◀─ ─ ─ ─ begin (anew) ─ ─ ─ ┘
 //! ```
 
+mod entry;
 mod name;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use entry::state_bytes;
+use entry::{Entry, Phase};
 pub use name::{InvalidName, NAME_BYTES_MAX, Name};
 
 use crate::config::Limits;
@@ -71,6 +74,8 @@ pub enum Ending {
     Interrupted(Resumption),
     /// The handler came to its end, and what it answered has arrived or is kept here.
     Done(Resumption, Kept),
+    /// The store did not hear of the call: the activity is what it was before.
+    NotBegun,
 }
 
 /// Why a call may not work on an activity. Nothing has changed.
@@ -127,22 +132,6 @@ pub struct Activities {
     forgotten: Vec<(Key, Worker)>,
 }
 
-#[derive(Debug)]
-struct Entry {
-    /// Path of the method.
-    method: Arc<str>,
-    /// The call that works on it, or did last.
-    worker: Worker,
-    phase: Phase,
-}
-
-#[derive(Debug)]
-enum Phase {
-    Running,
-    Interrupted { until: Timestamp, at: Resumption },
-    Done { until: Timestamp, at: Resumption, kept: Kept },
-}
-
 impl Activities {
     /// No activities.
     pub fn new(limits: &Limits) -> Self {
@@ -189,7 +178,7 @@ impl Activities {
         let resume = from.filter(|resume| !is_beginning(resume));
         let found = self.by_key.get(key);
         match (found.map(|entry| (&entry.phase, &*entry.method)), resume) {
-            (Some((Phase::Running, _)), _) => Err(BeginError::Busy),
+            (Some((Phase::Running { .. }, _)), _) => Err(BeginError::Busy),
             (None, None) => self.has_room(&key.principal).map(|()| None),
             (Some((Phase::Interrupted { .. } | Phase::Done { .. }, _)), None) => Ok(None),
             (Some((Phase::Interrupted { at, .. }, of)), Some(resume))
@@ -214,7 +203,7 @@ impl Activities {
             Some(Entry { phase: Phase::Interrupted { at, .. }, worker: last, .. }) if *last == worker => {
                 Ok(at.clone())
             }
-            Some(Entry { phase: Phase::Running, .. }) => Err(BeginError::Busy),
+            Some(Entry { phase: Phase::Running { .. }, .. }) => Err(BeginError::Busy),
             Some(_) | None => Err(BeginError::Moved),
         }
     }
@@ -225,7 +214,7 @@ impl Activities {
             && let Some(entry) = self.by_key.get(key)
         {
             let method = Arc::clone(&entry.method);
-            self.put(key, Entry { method, worker, phase: Phase::Running });
+            self.run(key, method, worker);
         }
     }
 
@@ -249,22 +238,39 @@ impl Activities {
             self.make_room(&key.principal);
         }
         self.add(key);
-        self.put(key, Entry { method: method.into(), worker, phase: Phase::Running });
+        self.run(key, method.into(), worker);
         Ok(resumption)
+    }
+
+    /// The handler of that call runs: what the activity was before is forgotten.
+    pub fn begun(&mut self, key: &Key, worker: Worker) {
+        if let Some(entry) = self.by_key.get_mut(key)
+            && entry.worker == worker
+            && let Phase::Running { before } = &mut entry.phase
+            && let Some(before) = before.take()
+        {
+            self.bytes -= before.phase.bytes();
+        }
     }
 
     /// The work of `worker` has ended. Nothing happens if it is another that works on the activity.
     ///
     /// What is kept is forgotten after the retention.
     pub fn ended(&mut self, now: Timestamp, key: &Key, worker: Worker, ending: Ending) {
-        let Some(entry) = self.by_key.get(key) else { return };
-        if !matches!(entry.phase, Phase::Running) || entry.worker != worker {
-            return;
-        }
+        let Some(entry) = self.by_key.get_mut(key).filter(|entry| entry.worker == worker) else { return };
+        let Phase::Running { before } = &mut entry.phase else { return };
+        let before = before.take();
+        self.bytes -= before.as_ref().map_or(0, |before| before.phase.bytes());
         let (method, until) = (Arc::clone(&entry.method), now + self.retention);
-        let phase = match ending {
-            Ending::Interrupted(at) => Phase::Interrupted { until, at },
-            Ending::Done(at, kept) => Phase::Done { until, at, kept },
+        let phase = match (ending, before) {
+            (Ending::Interrupted(at), _) => Phase::Interrupted { until, at },
+            (Ending::Done(at, kept), _) => Phase::Done { until, at, kept },
+            (Ending::NotBegun, Some(before)) => return self.put(key, *before),
+            (Ending::NotBegun, None) => {
+                // The store has nothing of it that would have to be forgotten.
+                self.discard(key);
+                return;
+            }
         };
         self.put(key, Entry { method, worker, phase });
     }
@@ -290,12 +296,23 @@ impl Activities {
         }
     }
 
+    /// Forgets an activity that no call works on, before its time. The call that worked on it last, if it was there: the
+    /// store is to forget that, too.
+    //= D-45
+    pub fn give_up(&mut self, key: &Key) -> Option<Worker> {
+        let entry = self.by_key.get(key)?;
+        match entry.phase {
+            Phase::Running { .. } => None,
+            Phase::Interrupted { .. } | Phase::Done { .. } => self.discard(key).map(|entry| entry.worker),
+        }
+    }
+
     /// How an activity stands.
     //= D-19
     pub fn state(&self, key: &Key) -> State {
         let Some(Entry { phase, worker, .. }) = self.by_key.get(key) else { return State::Absent };
         match phase {
-            Phase::Running => State::Running(*worker),
+            Phase::Running { .. } => State::Running(*worker),
             Phase::Interrupted { at, .. } => State::Interrupted(at.clone()),
             Phase::Done { at, kept, .. } => State::Done(at.clone(), kept.clone()),
         }
@@ -378,10 +395,19 @@ impl Activities {
         }
     }
 
+    /// That call works on it. What the activity was stays with it, until the handler runs.
+    fn run(&mut self, key: &Key, method: Arc<str>, worker: Worker) {
+        let before = self.by_key.remove(key).map(Box::new);
+        if let Some(before) = &before {
+            self.left(key, before);
+        }
+        self.put(key, Entry { method, worker, phase: Phase::Running { before } });
+    }
+
     fn put(&mut self, key: &Key, entry: Entry) {
         self.bytes += entry.phase.bytes();
         match entry.phase {
-            Phase::Running => false,
+            Phase::Running { .. } => false,
             Phase::Interrupted { until, .. } => self.interrupted.insert((until, key.clone())),
             Phase::Done { until, .. } => self.done.insert((until, key.clone())),
         };
@@ -391,51 +417,31 @@ impl Activities {
     }
 
     fn remove(&mut self, key: &Key) {
-        let Some(entry) = self.by_key.remove(key) else { return };
+        if let Some(entry) = self.discard(key) {
+            self.forgotten.push((key.clone(), entry.worker));
+        }
+    }
+
+    fn discard(&mut self, key: &Key) -> Option<Entry> {
+        let entry = self.by_key.remove(key)?;
         self.left(key, &entry);
-        self.forgotten.push((key.clone(), entry.worker));
         if let Some(count) = self.per_principal.get_mut(&key.principal) {
             *count -= 1;
             if *count == 0 {
                 self.per_principal.remove(&key.principal);
             }
         }
+        Some(entry)
     }
 
     fn left(&mut self, key: &Key, entry: &Entry) {
         self.bytes -= entry.phase.bytes();
         match entry.phase {
-            Phase::Running => false,
+            Phase::Running { .. } => false,
             Phase::Interrupted { until, .. } => self.interrupted.remove(&(until, key.clone())),
             Phase::Done { until, .. } => self.done.remove(&(until, key.clone())),
         };
     }
-}
-
-impl Phase {
-    fn until(&self) -> Timestamp {
-        match self {
-            Self::Running => Timestamp::NEVER,
-            Self::Interrupted { until, .. } | Self::Done { until, .. } => *until,
-        }
-    }
-
-    fn bytes(&self) -> u64 {
-        let bytes = match self {
-            Self::Running => 0,
-            Self::Interrupted { at, .. } => state_bytes(at),
-            Self::Done { at, kept: Kept::Whole(reply) | Kept::StatusOnly(reply), .. } => {
-                state_bytes(at) + reply.bytes()
-            }
-        };
-        bytes as u64
-    }
-}
-
-/// Bytes of what the applications left there.
-pub(crate) fn state_bytes(at: &Resumption) -> usize {
-    let of = |secured: &Secured| secured.sender_state.len() + secured.receiver_state.len();
-    at.requests.as_ref().map_or(0, of) + at.responses.as_ref().map_or(0, of)
 }
 
 /// A call says that it goes on from the beginning: the same as if it did not say that it goes on.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::negotiate::{FirstTurn, Unit, Units};
+use crate::negotiate::{FirstTurn, Units};
 
 /// A bounded quantity of a negotiation: what a proposal is clamped into, and what holds if nothing is proposed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl<T: Ord + Copy> Range<T> {
 pub struct Terms {
     /// Protocol versions spoken, ascending. Default: 1.
     pub versions: &'static [u32],
-    /// Units offered.
+    /// Units offered. Default: all. *Durable* is offered only where the store is.
     pub units: Units,
     /// Life without traffic. Default 30 s, from 1 s to 1 h.
     pub lease: Range<Duration>,
@@ -50,15 +50,7 @@ impl Default for Terms {
     fn default() -> Self {
         Self {
             versions: &[1],
-            units: Units::from_iter([
-                Unit::ExactlyOnce,
-                Unit::Resume,
-                Unit::Digest,
-                Unit::Duplex,
-                Unit::MinorSynchronize,
-                Unit::Activity,
-                Unit::NegotiatedRelease,
-            ]),
+            units: Units::ALL,
             lease: Range {
                 min: Duration::from_secs(1),
                 default: Duration::from_secs(30),
@@ -105,6 +97,11 @@ pub struct Limits {
     pub activity_bytes: u64,
     /// How long an activity is kept that no call works on. Default 24 h.
     pub activity_retention: Duration,
+    /// Calls that wait for one exclusive class of one principal, or of one session. Default 64. At the bound:
+    /// `EXCLUSIVE_EXHAUSTED`.
+    pub exclusive_waiting_per_class: u32,
+    /// Calls that wait for all exclusive classes. Default 16,384. At the bound: `EXCLUSIVE_EXHAUSTED`.
+    pub exclusive_waiting: u32,
 }
 
 impl Default for Limits {
@@ -125,6 +122,8 @@ impl Default for Limits {
             activities: 100_000,
             activity_bytes: 256 << 20,
             activity_retention: Duration::from_secs(24 * 3600),
+            exclusive_waiting_per_class: 64,
+            exclusive_waiting: 16_384,
         }
     }
 }

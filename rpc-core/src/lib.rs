@@ -4,7 +4,7 @@
 //! methods that take the time and answer at once; what is to be done leaves through one `poll`, and what rests on a
 //! record that is not durable yet is held back until the store has it.
 //!
-//! - [`session`]: one session, acceptor's side. [`registry`]: all of them. [`initiator`]: the caller's side.
+//! - [`session`]: one session, acceptor's side. [`release`]: who may release it. [`registry`]: all of them. [`initiator`]: the caller's side.
 //! - [`negotiate`]: what a session may use. [`config`]: what a server offers, and every bound.
 //! - [`store`]: what a store must do. [`record`]: what it keeps.
 //! - [`stream`]: what a checkpointed call sends and receives, over all its connections. [`frame`]: the words it uses.
@@ -18,6 +18,7 @@ pub mod budget;
 pub mod config;
 pub mod dialog;
 pub mod error;
+pub mod exclusive;
 pub mod frame;
 pub mod id;
 pub mod initiator;
@@ -26,6 +27,7 @@ pub mod policy;
 pub mod principal;
 pub mod record;
 pub mod registry;
+pub mod release;
 pub mod session;
 pub mod store;
 pub mod stream;

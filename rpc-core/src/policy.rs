@@ -48,10 +48,13 @@ pub struct MethodPolicy {
     pub reply_bytes_max: Option<u32>,
     /// When sync points are placed; `None`: no checkpoints.
     pub checkpoint: Option<Checkpoint>,
-    /// Class of methods that do not run at the same time.
-    pub exclusive: Option<&'static str>,
+    /// Class of methods whose calls do not run at the same time; `None`: they do.
+    pub exclusive: Option<Exclusive>,
     /// One side speaks at a time.
     pub half_duplex: bool,
+    /// The handler's cancellation token is cancelled when its session lapses, whatever `cancellation` says; only where
+    /// [protected](MethodPolicy::is_protected).
+    pub dead_man: bool,
 }
 
 impl MethodPolicy {
@@ -70,6 +73,7 @@ impl MethodPolicy {
             checkpoint: None,
             exclusive: None,
             half_duplex: false,
+            dead_man: false,
         }
     }
 
@@ -133,6 +137,24 @@ pub enum Cancellation {
     Finish,
     /// It is dropped at its next await; the outcome of the call is then unknown.
     Stop,
+}
+
+/// A class of methods whose calls run one after another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Exclusive {
+    /// Its name, 1 to 64 bytes. Methods of several services may name the same class.
+    pub class: &'static str,
+    /// Within what its calls exclude each other.
+    pub scope: ExclusiveScope,
+}
+
+/// Within what the calls of an exclusive class exclude each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ExclusiveScope {
+    /// All sessions of one principal together.
+    Principal,
+    /// Each session for itself.
+    Session,
 }
 
 /// When sync points are placed by themselves. At least one of the three is set.

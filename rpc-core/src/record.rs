@@ -9,6 +9,7 @@ use crate::id::{CallId, Epoch, Fingerprint, Nonce, Sequence, SessionId, SlotId, 
 use crate::negotiate::Agreement;
 use crate::principal::Principal;
 use crate::session::Kept;
+use crate::stream::position::Position;
 use crate::stream::secured::Resumption;
 use crate::transaction::Transaction;
 
@@ -147,6 +148,33 @@ pub enum End {
     Expired,
 }
 
+/// What was exchanged in a session, over its whole life as far as the server that says this knows: of the time of a server
+/// that is gone, what the slots remember.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Summary {
+    /// Protected calls that were admitted, and streams with checkpoints. The next three numbers together.
+    pub calls: u64,
+    /// Calls that ended well.
+    pub done: u64,
+    /// Calls whose handlers answered with an error.
+    pub failed: u64,
+    /// Calls that were begun, and nobody knows how far they came: their handlers were stopped, or their server is gone.
+    pub unknown: u64,
+    /// What the initiator sent in streams with checkpoints, all together, and the acceptor has secured.
+    pub requests: Position,
+    /// What the acceptor sent in them, and the initiator has secured.
+    pub responses: Position,
+}
+
+/// What is kept of a release, so that its answer can be asked for again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// Who may ask.
+    pub tickets: TicketHashes,
+    /// The answer.
+    pub summary: Summary,
+}
+
 /// What is remembered of an ended session for the retention time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tombstone {
@@ -156,6 +184,8 @@ pub struct Tombstone {
     pub nonce: Nonce,
     /// How it ended.
     pub end: End,
+    /// Of one that was released: the answer to that.
+    pub receipt: Option<Box<Receipt>>,
 }
 
 /// One change of one session.

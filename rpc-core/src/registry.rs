@@ -6,16 +6,20 @@
 
 mod expiry;
 mod numbers;
+mod receipts;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::config::Limits;
 use crate::error::Reason;
-use crate::id::{Epoch, Nonce, SessionId};
+use crate::id::{Epoch, Nonce, SessionId, TicketHash};
 use crate::principal::Principal;
+use crate::record::Receipt;
 use crate::time::Timestamp;
 use expiry::ExpiryQueue;
 pub use numbers::NumberPool;
+use receipts::Receipts;
+pub use receipts::Released;
 
 /// What an opening gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +70,7 @@ pub struct Registry {
     expiry: ExpiryQueue,
     /// Ended sessions in the order of their ends.
     ended: VecDeque<Forgettable>,
+    receipts: Receipts,
 }
 
 #[derive(Debug)]
@@ -93,6 +98,7 @@ impl Registry {
             per_principal: BTreeMap::new(),
             expiry: ExpiryQueue::default(),
             ended: VecDeque::new(),
+            receipts: Receipts::default(),
         }
     }
 
@@ -203,8 +209,27 @@ impl Registry {
             return None;
         }
         let Forgettable { id, epoch, owner, .. } = self.ended.pop_front()?;
+        self.receipts.forget(id);
         self.openings.remove(&(owner.principal, owner.nonce));
         Some((id, epoch))
+    }
+
+    /// Remembers the answer to the release of a session that has just [ended](Self::end), for as long as that is
+    /// remembered. Nobody is told until it is [recorded](Self::recorded).
+    //= L-26
+    pub fn released(&mut self, id: SessionId, principal: Principal, receipt: Receipt) {
+        self.receipts.keep(id, principal, receipt);
+    }
+
+    /// The store has the end of a session.
+    pub fn recorded(&mut self, id: SessionId) {
+        self.receipts.recorded(id);
+    }
+
+    /// What the release of a session was answered with, and whose it was, for whoever has its ticket.
+    //= L-43
+    pub fn receipt(&self, id: SessionId, ticket: &TicketHash) -> Option<(&Principal, Released)> {
+        self.receipts.find(id, ticket)
     }
 
     /// How many sessions live.

@@ -1,7 +1,7 @@
 //! Checkpoints in handlers: `request.into_checkpointed()?`.
 
 use rpc_core::error::Reason;
-use rpc_flow::{Checkpointed, Checkpoints};
+use rpc_flow::{Checkpointed, Checkpoints, Dialog};
 use rpc_proto::status::Refusal;
 use tonic::{Request, Status, Streaming};
 
@@ -43,6 +43,38 @@ pub trait CheckpointsExt: Sized {
     /// or in one without the unit *resume*, or because its method has no `checkpoint`.
     fn checkpoints(&self) -> Result<Checkpoints, Status>;
 
+    /// The dialog of the call: who speaks, what passes by the messages, going back.
+    ///
+    /// ```
+    /// # use rpc_server::CheckpointsExt as _;
+    /// # use tokio::sync::mpsc;
+    /// # use tokio_stream::wrappers::ReceiverStream;
+    /// # use tonic::{Request, Response, Status, Streaming};
+    /// # struct Word;
+    /// # type Words = ReceiverStream<Result<Word, Status>>;
+    /// // A method that is `half_duplex`: it answers in its turn, word by word.
+    /// async fn talk(request: Request<Streaming<Word>>) -> Result<Response<Words>, Status> {
+    ///     let turn = request.dialog()?.turn();
+    ///     let mut words = request.into_inner();
+    ///     let (say, said) = mpsc::channel(1);
+    ///     tokio::spawn(async move {
+    ///         while let Ok(Some(word)) = words.message().await {
+    ///             let Ok(speaking) = turn.wait().await else { return };
+    ///             let _ = say.send(Ok(word)).await;
+    ///             speaking.give(); // over to you, when the word is on its way
+    ///         }
+    ///     });
+    ///     Ok(Response::new(ReceiverStream::new(said)))
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// FAILED_PRECONDITION with the reason DIALOG_REQUIRED: the call has none, because it was made without a session, or in
+    /// one without the unit *resume* or any unit of the dialog, by a caller that reads no control frames, or because its
+    /// method has no `checkpoint`.
+    fn dialog(&self) -> Result<Dialog, Status>;
+
     /// The messages of the request with the sync points between them, which the handler secures from here on.
     ///
     /// # Errors
@@ -65,6 +97,16 @@ impl<M> CheckpointsExt for Request<M> {
             Refusal::new(Reason::CheckpointsRequired, text).into()
         })
     }
+
+    fn dialog(&self) -> Result<Dialog, Status> {
+        let dialog = self.extensions().get::<Checkpoints>().map(Checkpoints::dialog);
+        let Some(dialog) = dialog.filter(|dialog| dialog.check().is_ok()) else {
+            let text = "the handler works by dialog, and the call has none: it needs a caller that reads control frames, a \
+                        session with the unit resume and a unit of the dialog, and its method a `checkpoint`";
+            return Err(Refusal::new(Reason::DialogRequired, text).into());
+        };
+        Ok(dialog)
+    }
 }
 
 #[cfg(test)]
@@ -80,6 +122,16 @@ mod tests {
     fn a_call_without_checkpoints_says_what_it_lacks() {
         let status = Request::new(()).checkpoints().unwrap_err();
         assert_eq!(Details::of(&status).reason, Some(Reason::CheckpointsRequired));
+    }
+
+    #[tokio::test]
+    async fn a_call_without_a_dialog_says_what_it_lacks() {
+        let mut request = Request::new(());
+        let reason = |status| Details::of(&status).reason;
+        assert_eq!(request.dialog().map_err(reason).unwrap_err(), Some(Reason::DialogRequired));
+        let stream = Stream::new(Side::Server, &Config::default());
+        request.extensions_mut().insert(Checkpoints::of_stream(&stream));
+        assert_eq!(request.dialog().map_err(reason).unwrap_err(), Some(Reason::DialogRequired));
     }
 
     #[tokio::test]

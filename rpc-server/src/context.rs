@@ -1,19 +1,26 @@
 //! What a handler can learn of its call: `request.session()?`.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rpc_core::error::Reason;
 use rpc_core::id::{CallAttempt, CallId, Epoch, SessionId};
 use rpc_core::negotiate::{Agreement, Grant};
 use rpc_core::policy::MethodPolicy;
 use rpc_core::principal::Principal;
+use rpc_core::registry::Released;
+use rpc_core::release::ReleaseTokenError;
+use rpc_core::session::Answer;
 use rpc_proto::status::Refusal;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::auth::Identity;
 use crate::sessions::Live;
+use crate::sessions::ends::SessionEnd;
 use crate::transaction::Transaction;
 
 /// The session of a call, in the extensions of its request. A cheap clone.
@@ -67,6 +74,130 @@ impl SessionContext {
     pub fn call_id(&self) -> Option<CallId> {
         self.call.map(|attempt| attempt.call)
     }
+
+    /// Waits for the end of the session and tells how it ended; at once if it has. It may come a moment before the end is
+    /// recorded, which the hooks of [`Builder::on_session_end`](crate::Builder::on_session_end) wait for.
+    ///
+    /// The future borrows nothing, and costs no task and no timer: handlers and tasks of the application may hold it for as
+    /// long as the session lives. It is pending for ever when the server ends and the session does not.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped and asked for again.
+    //= L-35
+    pub fn ended(&self) -> impl Future<Output = SessionEnd> + Send + use<> {
+        let mut ended = self.live.ended();
+        async move {
+            let end = ended.wait_for(Option::is_some).await.ok().and_then(|end| *end);
+            match end {
+                Some(end) => end,
+                None => std::future::pending().await,
+            }
+        }
+    }
+}
+
+/// How the acceptor's program takes part in the end of the session (X.215, orderly release).
+impl SessionContext {
+    /// Whether this side owns the release token: its owner alone may release the session, or
+    /// [ask for that](Self::ask_release). False where there is none, because the session was opened without the unit
+    /// *negotiated release*; then both may.
+    pub fn owns_release(&self) -> bool {
+        self.live.with(|session, _| session.release_token().is_mine())
+    }
+
+    /// Hands the release token to the client, which hears of it on its `Attach`, at once or when it is back.
+    ///
+    /// # Errors
+    ///
+    /// There is no token, the client owns it, or the session has ended.
+    //= L-39
+    pub fn give_release(&self) -> Result<(), ReleaseError> {
+        Ok(self.live.with(|session, _| session.give_release())?)
+    }
+
+    /// With which priority the client asks for the release token; `None`: it does not.
+    pub fn release_asked(&self) -> Option<u32> {
+        self.live.with(|session, _| session.release_token().asked())
+    }
+
+    /// Asks the client for the release token, with a `priority` that means what the two programs agree on, and waits until
+    /// it has come; at once if it is here.
+    ///
+    /// # Errors
+    ///
+    /// It did not come `within` that time, and is not asked for any more; there is none; or the session has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped halfway, the request stands until the token comes or another one replaces it.
+    pub async fn please_release(&self, priority: u32, within: Duration) -> Result<(), ReleaseError> {
+        let until = Instant::now() + within;
+        self.live.with(|session, _| session.please_release(Some(priority)))?;
+        loop {
+            let moved = self.live.said().notified();
+            let mut ended = self.live.ended();
+            if self.owns_release() {
+                return Ok(());
+            }
+            tokio::select! {
+                () = moved => {}
+                _ = ended.wait_for(Option::is_some) => return Err(ReleaseTokenError::Ended.into()),
+                () = sleep_until(until) => {
+                    self.live.with(|session, _| session.please_release(None))?;
+                    return if self.owns_release() { Ok(()) } else { Err(ReleaseTokenError::Unanswered.into()) };
+                }
+            }
+        }
+    }
+
+    /// Asks the client to release the session: it makes no new calls, waits for those that run, and releases. Waits for the
+    /// end of the session and says how it ended: as *released* if the client did so, as *aborted* if it did not `within`
+    /// that time (this side then aborts it), or by whatever was first. Where the two releases cross, the client's own goes
+    /// first and answers both (X.215, collision of releases).
+    ///
+    /// The call of the handler that waits here is one that the client waits for: from a handler, spawn this.
+    ///
+    /// # Errors
+    ///
+    /// [`Declined`](ReleaseError::Declined): the session goes on, which a client may decide where *negotiated release* is
+    /// on. The client owns the release token, 16 wait already, or the session has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped halfway, the client was asked all the same, and the session ends in time.
+    //= L-40
+    pub async fn ask_release(&self, within: Duration) -> Result<SessionEnd, ReleaseError> {
+        let answer = self.live.request(|session, now, request| session.want_release(now + within, request));
+        match answer.await? {
+            Answer::Ended(end) => Ok(end.into()),
+            Answer::ReleaseDeclined => Err(ReleaseError::Declined),
+            Answer::Failed(Reason::SessionFenced) => Ok(SessionEnd::Moved),
+            _ => Err(ReleaseError::Token(ReleaseTokenError::Ended)),
+        }
+    }
+}
+
+/// Why the release of a session, or its token, is not to be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReleaseError {
+    /// The client goes on, as it may.
+    #[error("the client does not release the session")]
+    Declined,
+    /// This side may not ask.
+    #[error(transparent)]
+    Token(#[from] ReleaseTokenError),
+}
+
+impl From<ReleaseError> for Status {
+    fn from(error: ReleaseError) -> Self {
+        let reason = match error {
+            ReleaseError::Declined => Reason::ReleaseRefused,
+            ReleaseError::Token(error) => error.reason(),
+        };
+        Refusal::new(reason, error.to_string()).into_status()
+    }
 }
 
 impl fmt::Debug for SessionContext {
@@ -88,6 +219,19 @@ pub(crate) struct Authenticated(pub(crate) Instant);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Policy(pub(crate) &'static MethodPolicy);
 
+/// What is cancelled when the session of the call lapses, in the extensions of a request of a method with a dead man's
+/// switch.
+#[derive(Debug, Clone)]
+pub(crate) struct DeadMan(CancellationToken);
+
+impl DeadMan {
+    /// The switch of a call of a method that has one.
+    //= L-36
+    pub(crate) fn of(policy: &MethodPolicy, live: &Live) -> Option<Self> {
+        policy.dead_man.then(|| Self(live.lapse()))
+    }
+}
+
 /// What a request does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ContextMissing {
@@ -97,6 +241,9 @@ pub enum ContextMissing {
     /// The method is not EXACTLY_ONCE.
     #[error("this method is not EXACTLY_ONCE, so it has no transaction")]
     Transaction,
+    /// The method has no dead man's switch.
+    #[error("this method has no dead man's switch: its policy does not say `dead_man`")]
+    DeadMan,
     /// The request did not come through the session layers.
     #[error("the layer {0} is missing around this handler")]
     Layer(&'static str),
@@ -106,7 +253,9 @@ impl From<ContextMissing> for Status {
     fn from(missing: ContextMissing) -> Self {
         let reason = match missing {
             ContextMissing::Session => Reason::SessionRequired,
-            ContextMissing::Transaction | ContextMissing::Layer(_) => Reason::LayerMissing,
+            ContextMissing::Transaction | ContextMissing::DeadMan | ContextMissing::Layer(_) => {
+                Reason::LayerMissing
+            }
         };
         Refusal::new(reason, missing.to_string()).into_status()
     }
@@ -115,6 +264,10 @@ impl From<ContextMissing> for Status {
 /// Marks a request that came through the session layer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Seen;
+
+/// The session of the request was released before: this is its answer, or is to be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ReleasedBefore(pub(crate) Released);
 
 /// Marks a request of the session service: it takes no place among the calls, or a full server could neither be renewed
 /// nor released.
@@ -143,6 +296,17 @@ pub trait SessionExt {
     ///
     /// The method is not EXACTLY_ONCE, or the layers are missing.
     fn transaction(&self) -> Result<&Transaction, ContextMissing>;
+
+    /// What is cancelled when the call's session lapses: by release, abort or expiry, or because another server has it. Of
+    /// a method whose policy says `dead_man`: its handler may hold what nobody else frees, and goes on to decide what
+    /// becomes of it. A caller that cancels, and a deadline, do not cancel it.
+    ///
+    /// A policy that lets the handler be stopped stops it all the same; FINISH is the default.
+    ///
+    /// # Errors
+    ///
+    /// The method has no dead man's switch, or the layers are missing.
+    fn cancellation(&self) -> Result<&CancellationToken, ContextMissing>;
 
     /// When the call's time is over; `None` if its caller gives it all the time there is.
     ///
@@ -175,6 +339,13 @@ impl SessionExt for http::Extensions {
         })
     }
 
+    fn cancellation(&self) -> Result<&CancellationToken, ContextMissing> {
+        self.get::<DeadMan>().map(|switch| &switch.0).ok_or_else(|| match self.get::<Seen>() {
+            Some(Seen) => ContextMissing::DeadMan,
+            None => ContextMissing::Layer("AdmissionLayer"),
+        })
+    }
+
     fn deadline(&self) -> Option<Instant> {
         self.get::<Deadline>().map(|deadline| deadline.0)
     }
@@ -191,6 +362,10 @@ impl<T> SessionExt for tonic::Request<T> {
 
     fn transaction(&self) -> Result<&Transaction, ContextMissing> {
         as_http(self.extensions()).transaction()
+    }
+
+    fn cancellation(&self) -> Result<&CancellationToken, ContextMissing> {
+        as_http(self.extensions()).cancellation()
     }
 
     fn deadline(&self) -> Option<Instant> {

@@ -62,7 +62,8 @@
 //!
 //! - [`Server`] and its [`Builder`]: from the decisions to a server that runs, and a [`Handle`] that drains it. Health
 //!   and reflection are on.
-//! - [`SessionExt`]: what a handler learns of its call. [`CheckpointsExt`]: the sync points of its stream.
+//! - [`SessionExt`]: what a handler learns of its call. [`Builder::on_session_end`] and [`SessionContext::ended`]: that its
+//!   session is over. [`CheckpointsExt`]: the sync points of its stream.
 //! - [`auth`]: who is calling. [`net`]: the server's end of connections. [`layers`]: what happens between the two and
 //!   the handler, in which order and why.
 //! - [`SessionStack`]: the layers for a server that is not ours, such as tonic's own.
@@ -81,12 +82,20 @@ mod sessions;
 mod transaction;
 
 pub use checkpoints::CheckpointsExt;
-pub use context::{ContextMissing, Deadline, SessionContext, SessionExt};
+pub use context::{ReleaseError, ContextMissing, Deadline, SessionContext, SessionExt};
 pub use methods::Unkept;
 pub use rpc_core::config::{Limits, Range, Terms};
+pub use rpc_core::release::ReleaseTokenError;
 pub use rpc_core::store::{MemoryStore, Store};
 pub use rpc_core::{error, id, negotiate, policy, principal, store};
-pub use rpc_flow::{Checkpointed, Checkpoints, Item, Outgoing, Point, Resumed};
+pub use rpc_core::dialog::{ResyncKind, Token, TokenSet};
+pub use rpc_core::frame::dialog::{Cause, Exception, Please, Wish};
+pub use rpc_flow::{
+    Checkpointed, Checkpoints, Dialog, Item, Outgoing, Point, ResyncRequest, Resumed, Resynchronize,
+    Resynchronized, Speaking, Turn, Typed,
+};
 pub use server::{Builder, Detached, Handle, Server, SessionStack, StackLayer, StartError, Undecided};
+pub use sessions::ends::{EndedSession, SessionEnd};
 pub use sessions::{Entropy, SystemEntropy};
+pub use tokio_util::sync::CancellationToken;
 pub use transaction::{Transaction, TransactionError};

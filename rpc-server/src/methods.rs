@@ -26,6 +26,8 @@ pub(crate) enum Verb {
     Open,
     /// `Renew` may bring a token of another principal, and is told so.
     Renew,
+    /// `Release` is answered once more for a session that it has ended.
+    Release,
     /// All others need a session and nothing else.
     Other,
 }
@@ -97,6 +99,7 @@ impl Methods {
             return Target::SessionService(match method {
                 "Open" => Verb::Open,
                 "Renew" => Verb::Renew,
+                "Release" => Verb::Release,
                 _ => Verb::Other,
             });
         }
@@ -170,17 +173,7 @@ fn unkept(method: &MethodPolicy, durability: Durability) -> Option<&'static str>
             Some("streams, and EXACTLY_ONCE is for calls of one message each way: say AT_MOST_ONCE")
         }
         (Delivery::AtMostOnce | Delivery::ExactlyOnce, ..)
-        | (Delivery::Plain | Delivery::AtLeastOnce, ..) => later(method),
-    }
-}
-
-fn later(method: &MethodPolicy) -> Option<&'static str> {
-    if method.exclusive.is_some() {
-        Some("is in an exclusive class, and this version does not keep classes apart yet")
-    } else if method.half_duplex {
-        Some("is half duplex, and this version does not pass turns yet")
-    } else {
-        None
+        | (Delivery::Plain | Delivery::AtLeastOnce, ..) => None,
     }
 }
 
@@ -197,11 +190,12 @@ pub(crate) fn may_stop(method: &MethodPolicy) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use rpc_core::policy::{Checkpoint, MethodKind, Secure};
+    use rpc_core::policy::{Checkpoint, Exclusive, ExclusiveScope, MethodKind, Secure};
 
     use super::*;
 
     const PLAIN: MethodPolicy = MethodPolicy::plain("/bank.v1.Ledger/Balance", MethodKind::Unary);
+    const BULK: Exclusive = Exclusive { class: "bulk", scope: ExclusiveScope::Principal };
     const ADMIN: MethodPolicy =
         MethodPolicy { scopes: &["admin"], ..MethodPolicy::plain("/bank.v1.Admin/Reset", MethodKind::Unary) };
 
@@ -261,6 +255,8 @@ mod tests {
         let memory = MethodPolicy { delivery: Delivery::AtMostOnce, ..PLAIN };
         assert_eq!(unkept(&PLAIN, Durability::Volatile), None);
         assert_eq!(unkept(&memory, Durability::Volatile), None);
+        assert_eq!(unkept(&MethodPolicy { exclusive: Some(BULK), ..PLAIN }, Durability::Volatile), None);
+        assert_eq!(unkept(&MethodPolicy { half_duplex: true, ..PLAIN }, Durability::Volatile), None);
         for secure in [Secure::Automatic, Secure::Explicit] {
             let streams = MethodPolicy { checkpoint: Some(checkpoint(secure)), ..PLAIN };
             assert_eq!(unkept(&streams, Durability::Volatile), None);
@@ -268,8 +264,6 @@ mod tests {
         for method in [
             MethodPolicy { record: Record::Durable, ..memory },
             MethodPolicy { delivery: Delivery::ExactlyOnce, record: Record::Durable, ..PLAIN },
-            MethodPolicy { exclusive: Some("bulk"), ..PLAIN },
-            MethodPolicy { half_duplex: true, ..PLAIN },
         ] {
             assert!(unkept(&method, Durability::Volatile).is_some(), "{method:?}");
         }

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use crate::{
     hash::hash,
     names,
-    table::{Checkpoint, Method, Service},
+    table::{Checkpoint, Exclusive, Method, Service},
 };
 
 /// The `static` of one service. `rust_name` is the service's name in Rust, `policy` the path of the policy module.
@@ -58,6 +58,7 @@ fn method_policy(method: &Method, policy: &str) -> String {
         checkpoint,
         exclusive,
         half_duplex,
+        dead_man,
     } = method;
     // The `Debug` names of the core's enums are their names in Rust; the tests compile the result.
     format!(
@@ -72,11 +73,12 @@ fn method_policy(method: &Method, policy: &str) -> String {
          reply_bytes_max: {reply_bytes_max},\n\
          checkpoint: {checkpoint},\n\
          exclusive: {exclusive},\n\
-         half_duplex: {half_duplex},\n}},\n",
+         half_duplex: {half_duplex},\n\
+         dead_man: {dead_man},\n}},\n",
         timeout = option(timeout.map(duration)),
         reply_bytes_max = option(*reply_bytes_max),
         checkpoint = option(checkpoint.map(|checkpoint| checkpoint_policy(&checkpoint, policy))),
-        exclusive = option(exclusive.as_ref().map(|class| format!("{class:?}"))),
+        exclusive = option(exclusive.as_ref().map(|exclusive| exclusive_policy(exclusive, policy))),
     )
 }
 
@@ -89,6 +91,10 @@ fn checkpoint_policy(checkpoint: &Checkpoint, policy: &str) -> String {
         option(checkpoint.every.map(duration)),
         checkpoint.secure,
     )
+}
+
+fn exclusive_policy(Exclusive { class, scope }: &Exclusive, policy: &str) -> String {
+    format!("{policy}::Exclusive {{ class: {class:?}, scope: {policy}::ExclusiveScope::{scope:?} }}")
 }
 
 fn duration(duration: Duration) -> String {

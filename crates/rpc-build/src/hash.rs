@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use rpc_core::policy::{Cancellation, Delivery, MethodKind, Record, Secure};
+use rpc_core::policy::{Cancellation, Delivery, ExclusiveScope, MethodKind, Record, Secure};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::table::{Checkpoint, Method, Service};
+use crate::table::{Checkpoint, Exclusive, Method, Service};
 
 /// Begins every serialisation; a change of the layout below must change it.
-const LAYOUT: u8 = 1;
+const LAYOUT: u8 = 2;
 
 /// XXH3-64 of the table's canonical serialisation.
 ///
@@ -66,8 +66,17 @@ impl Writer {
         scopes.iter().for_each(|scope| self.text(scope));
         self.option(method.reply_bytes_max, |bytes, max| bytes.number(u64::from(max)));
         self.option(method.checkpoint, Self::checkpoint);
-        self.option(method.exclusive.as_deref(), Self::text);
+        self.option(method.exclusive.as_ref(), Self::exclusive);
         self.byte(u8::from(method.half_duplex));
+        self.byte(u8::from(method.dead_man));
+    }
+
+    fn exclusive(&mut self, exclusive: &Exclusive) {
+        self.text(&exclusive.class);
+        self.byte(match exclusive.scope {
+            ExclusiveScope::Principal => 1,
+            ExclusiveScope::Session => 2,
+        });
     }
 
     fn checkpoint(&mut self, checkpoint: Checkpoint) {
@@ -128,6 +137,7 @@ mod tests {
             checkpoint: None,
             exclusive: None,
             half_duplex: false,
+            dead_man: false,
         }
     }
 
@@ -137,7 +147,7 @@ mod tests {
 
     #[test]
     fn the_serialisation_never_changes_unnoticed() {
-        let mut expected = vec![1, 6, 0, 0, 0, 0, 0, 0, 0];
+        let mut expected = vec![2, 6, 0, 0, 0, 0, 0, 0, 0];
         expected.extend_from_slice(b"a.v1.A");
         expected.extend_from_slice(&[0; 8]);
         expected.extend_from_slice(&[1, 0, 0, 0, 0, 0, 0, 0]);
@@ -145,7 +155,7 @@ mod tests {
         expected.extend_from_slice(b"/a.v1.A/M");
         expected.extend_from_slice(&[0, 0, 2, 2, 0, 0]);
         expected.extend_from_slice(&[0; 8]);
-        expected.extend_from_slice(&[0, 0, 0, 0]);
+        expected.extend_from_slice(&[0, 0, 0, 0, 0]);
         assert_eq!(serialise(&service(vec![method("/a.v1.A/M")])), expected);
     }
 
@@ -165,6 +175,7 @@ mod tests {
         let plain = method("/a.v1.A/M");
         let checkpoint =
             Checkpoint { every_messages: Some(1), every_bytes: None, every: None, secure: Secure::Automatic };
+        let bulk = Exclusive { class: "bulk".to_owned(), scope: ExclusiveScope::Principal };
         let changed = [
             plain.clone(),
             method("/a.v1.A/N"),
@@ -184,8 +195,13 @@ mod tests {
                 checkpoint: Some(Checkpoint { secure: Secure::Explicit, ..checkpoint }),
                 ..plain.clone()
             },
-            Method { exclusive: Some("bulk".to_owned()), ..plain.clone() },
-            Method { half_duplex: true, ..plain },
+            Method { exclusive: Some(bulk.clone()), ..plain.clone() },
+            Method {
+                exclusive: Some(Exclusive { scope: ExclusiveScope::Session, ..bulk }),
+                ..plain.clone()
+            },
+            Method { half_duplex: true, ..plain.clone() },
+            Method { dead_man: true, ..plain },
         ];
         let mut hashes: Vec<_> = changed.into_iter().map(|method| hash(&service(vec![method]))).collect();
         hashes.push(hash(&Service { version: 1, ..service(vec![method("/a.v1.A/M")]) }));

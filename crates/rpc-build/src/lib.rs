@@ -57,7 +57,9 @@
 //! | `reply_bytes_max` | the session's bound | where nothing is recorded |
 //! | `checkpoint` | none | on a method that does not stream; with none of `every_messages`, `every_bytes`, `every` |
 //! | `exclusive` | none | longer than [`CLASS_BYTES_MAX`], with anything but printable ASCII |
-//! | `half_duplex` | full duplex | on a method that does not stream both ways |
+//! | `exclusive_scope` | `PRINCIPAL`, where there is a class | without `exclusive` |
+//! | `half_duplex` | full duplex | on a method that does not stream both ways; without `checkpoint` |
+//! | `dead_man` | off | where nothing is recorded |
 //!
 //! The standard `idempotency_level` alone changes nothing: it is a hint, and a method that nobody gave a `delivery`
 //! stays plain gRPC. Together with `AT_MOST_ONCE`, `IDEMPOTENT` and `NO_SIDE_EFFECTS` set `idempotent`.

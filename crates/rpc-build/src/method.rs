@@ -2,7 +2,7 @@
 
 use prost_reflect::{ExtensionDescriptor, MethodDescriptor};
 use prost_types::method_options::IdempotencyLevel;
-use rpc_core::policy::{Cancellation, Delivery, MethodKind, Record, Secure};
+use rpc_core::policy::{Cancellation, Delivery, ExclusiveScope, MethodKind, Record, Secure};
 
 use crate::{
     error::Problem,
@@ -57,8 +57,9 @@ impl<'a> Resolver<'a> {
             scopes: self.scopes()?,
             reply_bytes_max: self.reply_bytes_max(delivery)?,
             checkpoint: self.checkpoint()?,
-            exclusive: value::class(&self.options.exclusive).map_err(|text| self.wrong("exclusive", text))?,
+            exclusive: self.exclusive()?,
             half_duplex: self.half_duplex()?,
+            dead_man: self.dead_man(delivery)?,
         })
     }
 
@@ -205,12 +206,49 @@ impl<'a> Resolver<'a> {
         Ok(Some(resolved))
     }
 
+    fn exclusive(&self) -> Result<Option<table::Exclusive>, Problem> {
+        use method_options::ExclusiveScope as Option;
+        let scope = self.known("exclusive_scope", self.options.exclusive_scope)?;
+        let class = value::class(&self.options.exclusive).map_err(|text| self.wrong("exclusive", text))?;
+        match (class, scope) {
+            (Some(class), Option::Unspecified | Option::Principal) => {
+                Ok(Some(table::Exclusive { class, scope: ExclusiveScope::Principal }))
+            }
+            (Some(class), Option::Session) => {
+                Ok(Some(table::Exclusive { class, scope: ExclusiveScope::Session }))
+            }
+            (None, Option::Unspecified) => Ok(None),
+            (None, Option::Principal | Option::Session) => Err(self.wrong(
+                "exclusive_scope",
+                "`exclusive_scope` needs `exclusive`: without a class no calls exclude each other",
+            )),
+        }
+    }
+
     fn half_duplex(&self) -> Result<bool, Problem> {
         if self.options.half_duplex && self.kind != MethodKind::Bidirectional {
             let text = "`half_duplex` is for methods that stream both ways: in others only one side speaks";
             return Err(self.wrong("half_duplex", text));
         }
+        if self.options.half_duplex && self.options.checkpoint.is_none() {
+            let text = "`half_duplex` needs `checkpoint`: \
+                        turns are passed in the dialog of a stream, and without sync points it has none";
+            return Err(self.wrong("half_duplex", text));
+        }
         Ok(self.options.half_duplex)
+    }
+
+    fn dead_man(&self, delivery: Delivery) -> Result<bool, Problem> {
+        match delivery {
+            Delivery::Plain | Delivery::AtLeastOnce if self.options.dead_man => Err(self.wrong(
+                "dead_man",
+                "`dead_man` needs `delivery: AT_MOST_ONCE` or `EXACTLY_ONCE`: \
+                 the handlers of other calls end with their session in any case",
+            )),
+            Delivery::Plain | Delivery::AtLeastOnce | Delivery::AtMostOnce | Delivery::ExactlyOnce => {
+                Ok(self.options.dead_man)
+            }
+        }
     }
 
     /// The value of an enum option; open enums let files write any number.

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use rpc_core::policy::{Cancellation, Delivery, MethodKind, Record, Secure};
+use rpc_core::policy::{Cancellation, Delivery, ExclusiveScope, MethodKind, Record, Secure};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Service {
@@ -28,8 +28,15 @@ pub(crate) struct Method {
     pub(crate) scopes: Vec<String>,
     pub(crate) reply_bytes_max: Option<u32>,
     pub(crate) checkpoint: Option<Checkpoint>,
-    pub(crate) exclusive: Option<String>,
+    pub(crate) exclusive: Option<Exclusive>,
     pub(crate) half_duplex: bool,
+    pub(crate) dead_man: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Exclusive {
+    pub(crate) class: String,
+    pub(crate) scope: ExclusiveScope,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -45,6 +45,14 @@
 //! [`Checkpoints::outgoing`] and [`Checkpoints::outgoing_results`] take both. A client's handle is made before its call and
 //! [bound](Checkpoints::bind) to the stream when that begins.
 //!
+//! # Dialogs
+//!
+//! Where [`Config::dialog`](rpc_core::stream::Config::dialog) says so (see [`dialog_terms`]), the two applications have a
+//! [`Dialog`]: who speaks ([`Turn`]), what passes by the messages ([typed](Dialog::send_typed),
+//! [expedited](Dialog::send_expedited), [reports](Dialog::report)), where a unit of it [ends](Dialog::major), and how it
+//! [goes back](Dialog::resynchronize). The stream does what only it can: it hands the turn over behind the last message that
+//! the application's body had ready, and drops what tonic's encoder and decoder hold when the stream goes back.
+//!
 //! # Bounds
 //!
 //! Per direction at most the window of [`Config`](rpc_core::stream::Config), or one longer message, waits for the
@@ -54,6 +62,7 @@
 
 mod app;
 mod checkpoints;
+mod dialog;
 mod net;
 mod shared;
 mod status;
@@ -67,6 +76,7 @@ pub use app::{AppBody, AppEnd};
 pub use checkpoints::{
     Checkpointed, Checkpoints, Item, Outgoing, OutgoingMessages, OutgoingResults, Point, Resumed,
 };
+pub use dialog::{Dialog, ResyncRequest, Resynchronize, Resynchronized, Speaking, Turn, Typed, dialog_terms};
 pub use net::{Attempt, Ended, Feed, Frames, How, NetBody, Reset};
 pub use stream::Stream;
 pub use view::View;

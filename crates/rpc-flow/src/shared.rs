@@ -1,13 +1,15 @@
 //! What all parts of one stream share: the core under its lock, and who waits for it.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::task::Context;
 
 use http::HeaderMap;
+use rpc_core::dialog::Terms;
 use rpc_core::id::Attempt;
 use rpc_core::stream::Config;
-use rpc_core::stream::flow::{Flow, Side};
+use rpc_core::stream::flow::{Flow, Side, StorageMark};
 use rpc_core::stream::position::Position;
 use rpc_core::stream::secured::Resumption;
 use rpc_core::time::Timestamp;
@@ -16,6 +18,7 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use crate::checkpoints::Gate;
+use crate::dialog::{Desk, DialogMark};
 use crate::status;
 use crate::view::View;
 use crate::wake::{Roused, Slot};
@@ -24,10 +27,16 @@ pub(crate) struct Shared {
     pub(crate) side: Side,
     pub(crate) window: Position,
     pub(crate) message_bytes_max: u32,
+    /// What the two sides of the dialog have agreed on, if there is one.
+    pub(crate) terms: Option<Terms>,
     /// Where the call began to be this stream; `None` at its very beginning.
     pub(crate) resumption: Option<Resumption>,
     /// Tells that a point was secured, by either application, or stored; or that the stream is over.
     pub(crate) secured: Notify,
+    /// Tells that something changed for which the application's side of the dialog may wait; or that the call is over.
+    pub(crate) dialog: Notify,
+    /// The application's reader has to ask whether it may have what its decoder gives.
+    pub(crate) disturbed: AtomicBool,
     origin: Instant,
     state: Mutex<State>,
     views: watch::Sender<View>,
@@ -44,6 +53,8 @@ pub(crate) struct State {
     /// Where the application's reader stops at sync points.
     pub(crate) gate: Gate,
     pub(crate) overlooked: Overlooked,
+    /// What the application does in its dialog.
+    pub(crate) desk: Desk,
     /// The application's reader of what came in.
     reader: Slot,
     /// The task that reads the application's own body.
@@ -104,6 +115,7 @@ impl Shared {
         let state = State {
             flow,
             overlooked,
+            desk: Desk::new(side),
             line: None,
             conclusion: None,
             failure: None,
@@ -118,8 +130,11 @@ impl Shared {
             side,
             window: Position { messages: config.window_messages, bytes: config.window_bytes },
             message_bytes_max: config.message_bytes_max,
+            terms: config.dialog,
             resumption,
             secured: Notify::new(),
+            dialog: Notify::new(),
+            disturbed: AtomicBool::new(false),
             origin: Instant::now(),
             state: Mutex::new(state),
             views: watch::Sender::new(View::default()),
@@ -134,18 +149,28 @@ impl Shared {
         // A panic within the core is a bug that was reported where it happened; the state has no half steps that matter
         // more than that.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = (state.flow.mark(), state.flow.failed().is_some());
+        let before = state.mark();
         let result = act(&mut state);
-        let after = (state.flow.mark(), state.flow.failed().is_some());
-        if before.1 != after.1 {
+        let after = state.mark();
+        if before.failed != after.failed {
             state.rouse_all();
+        }
+        let talked = self.terms.is_some()
+            && ((before.dialog, before.over, before.failed) != (after.dialog, after.over, after.failed)
+                || std::mem::take(&mut state.desk.has_news));
+        if talked {
+            let is_disturbed = state.talked(before.dialog, self.now());
+            self.disturbed.store(is_disturbed, Ordering::Release);
         }
         let roused = std::mem::take(&mut state.roused);
         let view = watched.then(|| state.view());
         drop(state);
         roused.wake();
-        if before != after {
+        if (before.storage, before.failed) != (after.storage, after.failed) {
             self.secured.notify_waiters();
+        }
+        if talked {
+            self.dialog.notify_waiters();
         }
         if let Some(view) = view {
             self.publish(view);
@@ -194,7 +219,24 @@ impl fmt::Debug for Shared {
     }
 }
 
+/// What others wait for to change, while the lock is held.
+struct Mark {
+    storage: StorageMark,
+    failed: bool,
+    dialog: Option<DialogMark>,
+    over: bool,
+}
+
 impl State {
+    fn mark(&self) -> Mark {
+        Mark {
+            storage: self.flow.mark(),
+            failed: self.flow.failed().is_some(),
+            dialog: self.dialog_mark(),
+            over: self.conclusion.is_some(),
+        }
+    }
+
     /// A new attempt takes the place of the last one, which ends.
     pub(crate) fn begin(&mut self, attempt: Attempt) {
         self.rouse_all();

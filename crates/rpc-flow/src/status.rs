@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use http::HeaderMap;
 use prost::Message as _;
+use rpc_core::dialog::{DialogError, Token};
 use rpc_core::error::Reason;
-use rpc_core::stream::error::StreamError;
+use rpc_core::stream::error::{PlaceError, StreamError};
 use rpc_proto::pb::google::rpc;
 use rpc_proto::status::Refusal;
 use tonic::{Code, Status};
@@ -41,6 +42,58 @@ pub(crate) fn resumption_overlooked() -> Status {
     let message =
         "the handler did not ask from where the call goes on, and would begin again at its beginning";
     Refusal::new(Reason::CheckpointsIgnored, message).into_status()
+}
+
+/// The call has no dialog, or has not begun.
+pub(crate) fn without_dialog() -> Status {
+    let message = "the call has no dialog: it needs a method with checkpoints, a session with the unit resume and a \
+                   unit of the dialog, and has to have begun";
+    Refusal::new(Reason::DialogRequired, message).into_status()
+}
+
+/// The dialog does not permit it.
+pub(crate) fn refused(error: &DialogError) -> Status {
+    Refusal::new(error.reason(), error.to_string()).into_status()
+}
+
+/// The point cannot be placed: the dialog does not permit it, or the application asked for what cannot be.
+pub(crate) fn not_placed(error: &PlaceError) -> Status {
+    match error {
+        PlaceError::Dialog(error) => refused(error),
+        PlaceError::Closing => Refusal::new(Reason::DialogUnanswered, error.to_string()).into_status(),
+        _ => misused(error),
+    }
+}
+
+/// It did not come in time.
+pub(crate) fn unanswered() -> Status {
+    Refusal::new(Reason::DialogUnanswered, "the other side did not answer in time").into_status()
+}
+
+/// What was waited for will not come any more.
+pub(crate) fn call_ended() -> Status {
+    Refusal::new(Reason::DialogUnanswered, "the call has ended").into_status()
+}
+
+/// Two sides asked for a resynchronization, and the other one's goes before.
+pub(crate) fn collided() -> Status {
+    let message = "the other side asks for a resynchronization that goes before this one";
+    Refusal::new(Reason::DialogUnanswered, message).into_status()
+}
+
+/// The turn is not to be had now.
+pub(crate) fn turn_missing() -> Status {
+    refused(&DialogError::Missing(Token::Data))
+}
+
+/// As many requests for tokens wait as may.
+pub(crate) fn asks_exhausted(asks_max: usize) -> Status {
+    Status::resource_exhausted(format!("{asks_max} requests for tokens wait already"))
+}
+
+/// The point lies in what the stream went back over.
+pub(crate) fn point_void() -> Status {
+    Status::aborted("the stream was resynchronized: there is no such sync point any more")
 }
 
 /// A status that a handler may get from the body that it reads: never CANCELLED.

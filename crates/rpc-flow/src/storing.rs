@@ -9,6 +9,7 @@ use rpc_core::stream::secured::Resumption;
 use tonic::Status;
 
 use crate::shared::Shared;
+use crate::status;
 use crate::stream::Stream;
 
 impl Stream {
@@ -64,11 +65,15 @@ impl Stream {
 }
 
 impl Shared {
-    /// Waits until that point counts as secured.
-    pub(crate) async fn until_secured(&self, serial: Serial) -> Result<(), Status> {
+    /// Waits until that point counts as secured. There is none of it any more where its direction went back since it had
+    /// done so `resets` times.
+    pub(crate) async fn until_secured(&self, serial: Serial, resets: u64) -> Result<(), Status> {
         loop {
             let changed = self.secured.notified();
             let told = self.with(|state| {
+                if state.desk.resets != resets {
+                    return Some(Err(status::point_void()));
+                }
                 let counts = state.flow.receiver().secured_serial() >= serial;
                 if counts { Some(Ok(())) } else { state.failure().map(Err) }
             });

@@ -182,6 +182,21 @@ impl Stream {
         self.shared.with(|state| state.failure())
     }
 
+    /// Waits until the stream is over before its end; for ever where that does not happen.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when the future is dropped: it only looks.
+    pub async fn until_failed(&self) {
+        loop {
+            let changed = self.shared.secured.notified();
+            if self.shared.with(|state| state.flow.failed().is_some()) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     /// How far it has come.
     pub fn progress(&self) -> Progress {
         self.shared.with(|state| state.flow.progress())

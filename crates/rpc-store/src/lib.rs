@@ -35,7 +35,8 @@
 //! # For operators
 //!
 //! [`check`] verifies a store that no process uses, [`EmbeddedStore::backup`] copies one in use,
-//! [`EmbeddedStore::statistics`] counts.
+//! [`EmbeddedStore::statistics`] counts. A program whose server uses the store keeps a handle for that: an `Arc` of a store
+//! is a store, too.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod backup;

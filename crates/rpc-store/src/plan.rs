@@ -149,6 +149,9 @@ impl<'a> Plan<'a> {
                 let record = encode_live(session, epoch, record)?;
                 self.put_session(session, Life::Live(epoch), record)
             }
+            (Change::Claim(next), Some(Life::Live(stored))) if *next <= stored => {
+                Err(WriteError::Fenced { stored }.into())
+            }
             (Change::Claim(next), Some(Life::Live(_))) => {
                 let record = encode_live(session, *next, &*self.session_record(session)?)?;
                 self.put_session(session, Life::Live(*next), record)

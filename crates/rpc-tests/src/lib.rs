@@ -7,10 +7,12 @@
 //! - [`session::Opened`]: an open session of such a client, which sets the three headers itself.
 //! - [`streams::Streams`]: handlers of streams that outlive their connections, which check what they get.
 //! - [`vault::Vault`]: handlers that work with sync points.
+//! - [`wards::Wards`]: handlers that look after their session, and a hook for its end.
 //! - [`token`]: good tokens and bad ones.
 //! - [`proxy::Proxy`]: a TCP proxy that cuts, stalls, delays and refuses.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod bulk;
 pub mod channel;
 pub mod ledger;
 pub mod pb;
@@ -20,6 +22,7 @@ pub mod session;
 pub mod streams;
 pub mod token;
 pub mod vault;
+pub mod wards;
 
 use std::future::Future;
 use std::time::Duration;

@@ -1,5 +1,23 @@
 //! The services that the tests call and look at, generated from `proto/`.
 
+/// `bulk.*`.
+pub mod bulk {
+    /// `TestBulk`, whose calls exclude each other.
+    #[allow(clippy::all, missing_docs, unreachable_pub, reason = "generated code")]
+    pub mod v1 {
+        tonic::include_proto!("bulk.v1");
+    }
+}
+
+/// `dialog.*`.
+pub mod dialog {
+    /// `TestDialog`, whose two sides take turns.
+    #[allow(clippy::all, missing_docs, unreachable_pub, reason = "generated code")]
+    pub mod v1 {
+        tonic::include_proto!("dialog.v1");
+    }
+}
+
 /// `ledger.*`.
 pub mod ledger {
     /// `TestLedger`, which does as it is told, with its messages and its policy table.
@@ -33,6 +51,15 @@ pub mod vault {
     #[allow(clippy::all, missing_docs, unreachable_pub, reason = "generated code")]
     pub mod v1 {
         tonic::include_proto!("vault.v1");
+    }
+}
+
+/// `wards.*`.
+pub mod wards {
+    /// `TestWards`, whose handlers look after their session.
+    #[allow(clippy::all, missing_docs, unreachable_pub, reason = "generated code")]
+    pub mod v1 {
+        tonic::include_proto!("wards.v1");
     }
 }
 

@@ -89,6 +89,30 @@ impl Tally {
     }
 }
 
+/// What a whole transfer of so many chunks adds up to.
+///
+/// # Panics
+///
+/// Never: the chunks come in their order.
+pub fn tally(count: u64, payload_bytes: u32) -> Tally {
+    let mut tally = Tally::default();
+    (0..count).for_each(|index| tally.add(&chunk(index, payload_bytes)).expect("chunks in their order"));
+    tally
+}
+
+/// Reads to the end, each chunk once and in order.
+///
+/// # Errors
+///
+/// What ends the chunks, or DATA_LOSS as [`Tally::add`].
+pub async fn read(mut chunks: impl Stream<Item = Result<Chunk, Status>> + Unpin) -> Result<Tally, Status> {
+    let mut tally = Tally::default();
+    while let Some(chunk) = chunks.next().await {
+        tally.add(&chunk?)?;
+    }
+    Ok(tally)
+}
+
 /// A download panics before the chunk with this index.
 pub const PANICS_AT: u64 = 1_000_000;
 

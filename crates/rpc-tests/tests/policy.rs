@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use rpc_core::policy::{
-    Cancellation, Checkpoint, Delivery, Described, MethodKind, MethodPolicy, Record, Secure, ServicePolicy,
+    Cancellation, Checkpoint, Delivery, Described, Exclusive, ExclusiveScope, MethodKind, MethodPolicy, Record,
+    Secure, ServicePolicy,
 };
 use rpc_tests::pb::{
     FILE_DESCRIPTOR_SET,
@@ -72,7 +73,7 @@ fn every_option_arrives() {
         timeout: Some(Duration::from_millis(1500)),
         scopes: &["log", "log.write"],
         reply_bytes_max: Some(1024),
-        exclusive: Some("bulk"),
+        exclusive: Some(Exclusive { class: "bulk", scope: ExclusiveScope::Principal }),
         ..MethodPolicy::plain("/shapes.v1.HTTPLog/Write", MethodKind::Unary)
     };
     assert_eq!(*write, expected);

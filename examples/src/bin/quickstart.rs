@@ -6,7 +6,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use rpc_client::{Event, Session};
+use rpc_client::Session;
 use rpc_examples::bank::TransferRequest;
 use rpc_examples::bank::ledger_client::LedgerClient;
 use rpc_examples::bank::ledger_server::LedgerServer;
@@ -59,7 +59,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let reply = ledger.transfer(request).await?;
     println!(
         "client    sent the call again as {}, got its reply ({}): alice has {}",
-        retried(&mut events).await?,
+        demo::sent_again(&mut events).await?,
         reply.metadata().get("session-outcome").map_or("?", |how| how.to_str().unwrap_or("?")),
         reply.get_ref().balance,
     );
@@ -78,18 +78,4 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
         wrong => Err(format!("told and booked: {wrong:?}").into()),
     }
-}
-
-/// The try that got the answer, of the events so far.
-async fn retried(events: &mut rpc_client::Events) -> Result<String, Box<dyn Error>> {
-    let retry = async {
-        while let Some(event) = events.next().await {
-            if let Event::CallRetried(attempt) = event {
-                return Some(attempt.to_string());
-            }
-        }
-        None
-    };
-    let found = tokio::time::timeout(Duration::from_secs(10), retry).await;
-    found.ok().flatten().ok_or_else(|| "the call was not sent again".into())
 }

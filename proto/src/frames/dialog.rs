@@ -33,20 +33,21 @@ pub(super) fn numbered_from_wire(dialog: wire::Dialog) -> Result<Numbered, Malfo
 }
 
 pub(super) fn ack_to_wire(ack: &DialogAck) -> wire::DialogAck {
-    let DialogAck { received, typed_taken, expedited_taken, holdings, anew } = ack;
+    let DialogAck { received, typed_taken, expedited_taken, holdings, anew, knows_anew } = ack;
     wire::DialogAck {
         received: *received,
         typed_taken: *typed_taken,
         expedited_taken: *expedited_taken,
         holdings: holdings_to_wire(holdings),
         anew: *anew,
+        knows_anew: *knows_anew,
     }
 }
 
 pub(super) fn ack_from_wire(ack: wire::DialogAck) -> Result<DialogAck, Malformed> {
-    let wire::DialogAck { received, typed_taken, expedited_taken, holdings, anew } = ack;
+    let wire::DialogAck { received, typed_taken, expedited_taken, holdings, anew, knows_anew } = ack;
     let holdings = holdings_from_wire(holdings)?;
-    Ok(DialogAck { received, typed_taken, expedited_taken, holdings, anew })
+    Ok(DialogAck { received, typed_taken, expedited_taken, holdings, anew, knows_anew })
 }
 
 fn primitive_to_wire(primitive: &Primitive) -> Kind {

@@ -65,7 +65,14 @@ fn frame() -> impl Strategy<Value = Frame> {
             .prop_map(|(number, after, primitive)| Frame::Dialog(Numbered { number, after, primitive })),
         (any::<(u64, u64, u64, bool)>(), holdings()).prop_map(
             |((received, typed_taken, expedited_taken, anew), holdings)| {
-                Frame::DialogAck(DialogAck { received, typed_taken, expedited_taken, holdings, anew })
+                Frame::DialogAck(DialogAck {
+                    received,
+                    typed_taken,
+                    expedited_taken,
+                    holdings,
+                    anew,
+                    knows_anew: !anew,
+                })
             }
         ),
     ]

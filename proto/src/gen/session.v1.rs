@@ -490,10 +490,10 @@ pub mod control_frame {
     /// The other side of the dialog has come so far.
     #[derive(Clone, PartialEq, ::prost::Message)]
     pub struct DialogAck {
-        /// Number of the last primitive that arrived.
+        /// Number of the last primitive that arrived. With `anew`: of the first that arrived since; 0: none.
         #[prost(uint64, tag = "1")]
         pub received: u64,
-        /// How many pieces of typed data its application has taken, of all that were ever sent in the stream.
+        /// Number of the last primitive with typed data that its application has taken.
         #[prost(uint64, tag = "2")]
         pub typed_taken: u64,
         /// The same of expedited data.
@@ -505,6 +505,9 @@ pub mod control_frame {
         /// This side was restored: it knows of no primitive of the time before. In the first of a resumed attempt.
         #[prost(bool, tag = "5")]
         pub anew: bool,
+        /// This side has heard that the other one was restored. In each of an attempt in which it heard so.
+        #[prost(bool, tag = "6")]
+        pub knows_anew: bool,
     }
     /// Hands tokens over.
     #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2019,7 +2022,7 @@ pub mod session_service_server {
 pub static SESSION_SERVICE_POLICY: ::rpc_core::policy::ServicePolicy = ::rpc_core::policy::ServicePolicy {
     name: "session.v1.SessionService",
     version: 0,
-    hash: 0x065af641aba6c36e,
+    hash: 0xaa8492661556de81,
     methods: &[
         ::rpc_core::policy::MethodPolicy {
             path: "/session.v1.SessionService/Open",
@@ -2034,6 +2037,7 @@ pub static SESSION_SERVICE_POLICY: ::rpc_core::policy::ServicePolicy = ::rpc_cor
             checkpoint: ::core::option::Option::None,
             exclusive: ::core::option::Option::None,
             half_duplex: false,
+            dead_man: false,
         },
         ::rpc_core::policy::MethodPolicy {
             path: "/session.v1.SessionService/Renew",
@@ -2048,6 +2052,7 @@ pub static SESSION_SERVICE_POLICY: ::rpc_core::policy::ServicePolicy = ::rpc_cor
             checkpoint: ::core::option::Option::None,
             exclusive: ::core::option::Option::None,
             half_duplex: false,
+            dead_man: false,
         },
         ::rpc_core::policy::MethodPolicy {
             path: "/session.v1.SessionService/Attach",
@@ -2062,6 +2067,7 @@ pub static SESSION_SERVICE_POLICY: ::rpc_core::policy::ServicePolicy = ::rpc_cor
             checkpoint: ::core::option::Option::None,
             exclusive: ::core::option::Option::None,
             half_duplex: false,
+            dead_man: false,
         },
         ::rpc_core::policy::MethodPolicy {
             path: "/session.v1.SessionService/Query",
@@ -2076,6 +2082,7 @@ pub static SESSION_SERVICE_POLICY: ::rpc_core::policy::ServicePolicy = ::rpc_cor
             checkpoint: ::core::option::Option::None,
             exclusive: ::core::option::Option::None,
             half_duplex: false,
+            dead_man: false,
         },
         ::rpc_core::policy::MethodPolicy {
             path: "/session.v1.SessionService/Release",
@@ -2090,6 +2097,7 @@ pub static SESSION_SERVICE_POLICY: ::rpc_core::policy::ServicePolicy = ::rpc_cor
             checkpoint: ::core::option::Option::None,
             exclusive: ::core::option::Option::None,
             half_duplex: false,
+            dead_man: false,
         },
         ::rpc_core::policy::MethodPolicy {
             path: "/session.v1.SessionService/Abort",
@@ -2104,6 +2112,7 @@ pub static SESSION_SERVICE_POLICY: ::rpc_core::policy::ServicePolicy = ::rpc_cor
             checkpoint: ::core::option::Option::None,
             exclusive: ::core::option::Option::None,
             half_duplex: false,
+            dead_man: false,
         },
     ],
 };

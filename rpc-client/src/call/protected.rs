@@ -42,14 +42,7 @@ pub(super) async fn call(
     let template = Template::new(parts);
     check_kind(core, method)?;
     let message = take_message(core, body, deadline).await?;
-    let taken = match core.slots.take(deadline).await {
-        Ok(taken) => taken,
-        Err(none) => {
-            // The session may have ended meanwhile, and with it the slots.
-            core.check_life(Some(Outcome::NotExecuted))?;
-            return Err(none);
-        }
-    };
+    let taken = core.take_slot(deadline).await?;
     let limits = Limits::new(deadline, core.settings.retry_time);
     let call = Call { core, template, message, taken, limits, waits: Waits::default(), reauthorized: false };
     call.run().await

@@ -4,10 +4,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rpc_core::dialog::Holding;
 use rpc_core::error::Reason;
+use rpc_proto::frames::{holdings_from_wire, holdings_to_wire};
 use rpc_proto::pb::session::v1::attach_request::Event as Request;
 use rpc_proto::pb::session::v1::attach_response::Event as Notice;
-use rpc_proto::pb::session::v1::{AttachRequest, AttachResponse, Keepalive};
+use rpc_proto::pb::session::v1::control_frame::Token;
+use rpc_proto::pb::session::v1::{
+    AttachRequest, AttachResponse, Keepalive, ReleaseDeclined, ReleaseWanted, TokensAsked, TokensGiven,
+};
 use rpc_proto::status::Details;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -17,6 +22,7 @@ use tonic::{Code, Status, Streaming};
 
 use crate::control::Via;
 use crate::core::Core;
+use crate::error::refusal;
 use crate::events::Event;
 use crate::net::Connection;
 use crate::retry::Waits;
@@ -80,12 +86,13 @@ async fn attach(core: &Core, connection: &Connection) -> Result<(), Status> {
     let opening = client.attach(ReceiverStream::new(requests));
     // The first message opens the stream on servers that wait for one.
     let sent = Instant::now();
-    let _ = outgoing.try_send(keepalive(0, false));
+    let mut talk = Talk { core, connection, outgoing, last_id: 0, unanswered: None, said: None, asked: None };
+    talk.say()?;
+    let _ = talk.outgoing.try_send(keepalive(0, false));
     let opened = timeout(PATIENCE, opening).await;
     let opened = opened.map_err(|_| Status::deadline_exceeded("no answer to Attach"))?;
     let notices = opened.inspect_err(|status| core.note(&Details::of(status), proofs))?.into_inner();
     core.heard(sent);
-    let mut talk = Talk { core, connection, outgoing, last_id: 0, unanswered: None };
     talk.run(notices).await.inspect_err(|status| core.note(&Details::of(status), proofs))
 }
 
@@ -97,19 +104,27 @@ struct Talk<'a> {
     last_id: u64,
     /// The keepalive that waits for its answer, and when it was sent.
     unanswered: Option<(u64, Instant)>,
+    /// What was said on this connection of the owner of the release token.
+    said: Option<Vec<Holding>>,
+    /// With which priority it was asked for.
+    asked: Option<u32>,
 }
 
 impl Talk<'_> {
     async fn run(&mut self, mut notices: Streaming<AttachResponse>) -> Result<(), Status> {
         let mut tick = interval_at(Instant::now() + KEEPALIVE, KEEPALIVE);
+        let mut token = self.core.parting.token().subscribe();
         loop {
+            self.say()?;
             let late = self.unanswered.map(|(_, sent)| sent + PATIENCE);
             tokio::select! {
                 notice = notices.message() => match notice? {
-                    Some(notice) => self.take(notice.event),
+                    Some(notice) => self.take(notice.event)?,
                     None => return Ok(()),
                 },
                 _ = tick.tick() => self.ask(),
+                // `core` holds the other end.
+                _ = token.changed() => {}
                 () = crate::deadline::passed(late) => {
                     return Err(Status::deadline_exceeded("no answer to a keepalive"));
                 }
@@ -124,7 +139,57 @@ impl Talk<'_> {
         }
     }
 
-    fn take(&mut self, notice: Option<Notice>) {
+    /// Says who owns the release token, and whether this side asks for it, as far as that is new on this connection.
+    //= L-39
+    fn say(&mut self) -> Result<(), Status> {
+        let token = self.core.parting.token().borrow().clone();
+        if !token.is_available() {
+            return Ok(());
+        }
+        let (holdings, asked) = (token.holdings(), token.wanted());
+        if self.said.as_ref() != Some(&holdings) {
+            let given = TokensGiven { holdings: holdings_to_wire(&holdings) };
+            self.send(Request::Given(given))?;
+            self.said = Some(holdings);
+        }
+        if self.asked != asked {
+            let tokens = asked.iter().map(|_| Token::Release.into()).collect();
+            self.send(Request::Asked(TokensAsked { tokens, priority: asked.unwrap_or_default() }))?;
+            self.asked = asked;
+        }
+        Ok(())
+    }
+
+    /// Sends what must not be lost: where nothing gets through, the stream is ended, and the next one says everything.
+    fn send(&self, event: Request) -> Result<(), Status> {
+        let sent = self.outgoing.try_send(AttachRequest { event: Some(event) });
+        sent.map_err(|_| Status::unavailable("nothing gets through on Attach"))
+    }
+
+    /// The server says who owns the release token.
+    fn heard(&self, given: TokensGiven) -> Result<(), Status> {
+        let violated = |text: String| refusal(Reason::ProtocolViolated, text, None);
+        let holdings =
+            holdings_from_wire(given.holdings).map_err(|malformed| violated(malformed.to_string()))?;
+        let mut heard = Ok(());
+        self.core.parting.token().send_modify(|token| heard = token.heard(&holdings));
+        heard.map_err(|violation| violated(violation.to_string()))
+    }
+
+    /// The server wants the session to be released.
+    //= L-40
+    //= L-41
+    fn release_wanted(&self, wanted: &ReleaseWanted) -> Result<(), Status> {
+        let within = wanted.within.and_then(|within| Duration::try_from(within).ok()).unwrap_or_default();
+        self.core.events.say(Event::ReleaseWanted(within));
+        if self.core.parting.is_held() {
+            return self.send(Request::ReleaseDeclined(ReleaseDeclined {}));
+        }
+        self.core.parting.wanted().send_replace(Some(Instant::now() + within));
+        Ok(())
+    }
+
+    fn take(&mut self, notice: Option<Notice>) -> Result<(), Status> {
         match notice {
             Some(Notice::Keepalive(Keepalive { id, answer: true })) => self.answered(id),
             Some(Notice::Keepalive(Keepalive { id, answer: false })) => {
@@ -137,10 +202,17 @@ impl Talk<'_> {
                 self.core.events.say(Event::Draining(left));
             }
             Some(Notice::Ended(ended)) => self.ended(&ended.reason),
-            Some(Notice::Given(_) | Notice::Asked(_) | Notice::ReleaseWanted(_)) => {}
+            Some(Notice::Given(given)) => self.heard(given)?,
+            Some(Notice::Asked(asked)) => {
+                let wants_release = asked.tokens().any(|token| token == Token::Release);
+                let priority = wants_release.then_some(asked.priority);
+                self.core.parting.token().send_modify(|token| token.heard_asked(priority));
+            }
+            Some(Notice::ReleaseWanted(wanted)) => self.release_wanted(&wanted)?,
             // A notice of a later version of the protocol.
             None => {}
         }
+        Ok(())
     }
 
     fn answered(&mut self, id: u64) {

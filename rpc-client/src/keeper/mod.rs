@@ -2,6 +2,7 @@
 //! were given up, and finds out how far the slots are of a process before this one.
 
 pub(crate) mod attach;
+mod release;
 pub(crate) mod renew;
 mod resolve;
 pub(crate) mod settle;
@@ -33,11 +34,13 @@ impl Keeper {
         let resolving = resolve::run(core.clone());
         let attaching = attach::run(core.clone());
         let watching = watch::run(core.clone(), state);
+        let releasing = release::run(core.clone());
         tasks.spawn(stop.clone().run_until_cancelled_owned(renewing));
         tasks.spawn(stop.clone().run_until_cancelled_owned(settling));
         tasks.spawn(stop.clone().run_until_cancelled_owned(resolving));
         tasks.spawn(stop.clone().run_until_cancelled_owned(attaching));
         tasks.spawn(stop.clone().run_until_cancelled_owned(watching));
+        tasks.spawn(stop.clone().run_until_cancelled_owned(releasing));
         Self { stop, tasks, state: observed }
     }
 

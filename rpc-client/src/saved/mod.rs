@@ -2,14 +2,18 @@
 
 mod file;
 mod format;
+mod lock;
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use http::Uri;
 use rpc_core::id::{Epoch, SessionId, Ticket};
 use rpc_core::negotiate::{Agreement, ServiceRequest};
+
+pub(crate) use lock::Lock;
 
 /// An open session as it outlives its process: what [`Builder::resume`](crate::Builder::resume) goes on with.
 ///
@@ -19,7 +23,8 @@ use rpc_core::negotiate::{Agreement, ServiceRequest};
 /// A session replaces its ticket when it renews its authority, and the first use of the new one voids what was saved
 /// before. Programs that are to survive a crash have the file written anew each time:
 /// [`Builder::save_to`](crate::Builder::save_to). One process at a time goes on with a session: two that use the same
-/// ticket use the same slots, and each is told that its calls are the other's.
+/// ticket use the same slots, and each is told that its calls are the other's. The file that a session is kept in is
+/// locked against that; bytes and copies of it are not.
 ///
 /// # Examples
 ///
@@ -94,6 +99,12 @@ pub enum SavedError {
         /// Its permission bits.
         mode: u32,
     },
+    /// Another session is kept in the file, of this process or another one that runs.
+    #[error("{} is in use by another session", path.display())]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
     /// It is something else.
     #[error("not a saved session")]
     NotASession,
@@ -113,9 +124,11 @@ impl SavedError {
     pub(crate) fn told(&self) -> String {
         match self {
             Self::Io { source, .. } => format!("{self}: {source}"),
-            Self::Exposed { .. } | Self::NotASession | Self::Version { .. } | Self::Damaged => {
-                self.to_string()
-            }
+            Self::Exposed { .. }
+            | Self::InUse { .. }
+            | Self::NotASession
+            | Self::Version { .. }
+            | Self::Damaged => self.to_string(),
         }
     }
 }
@@ -189,6 +202,8 @@ pub(crate) struct Saving {
     pub(crate) target: String,
     pub(crate) services: Vec<ServiceRequest>,
     pub(crate) path: Option<PathBuf>,
+    /// Held until the session has ended or is dropped.
+    pub(crate) lock: Mutex<Option<Lock>>,
 }
 
 impl Saving {
@@ -214,6 +229,12 @@ impl Saving {
             // The next process is told that the session is gone.
             tracing::warn!(error = %error.told(), "the file of an ended session stays");
         }
+        self.unlock();
+    }
+
+    /// Lets another session be kept in the file.
+    pub(crate) fn unlock(&self) {
+        *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use rpc_core::negotiate::Unit;
 use rpc_proto::pb::session::v1::query_response::State;
 use rpc_proto::pb::session::v1::{
-    OpenResponse, Position, QueryRequest, QueryResponse, Reply, Resumption, Secured,
+    OpenRequest, OpenResponse, Position, QueryRequest, QueryResponse, Reply, Resumption, Secured,
 };
 use tonic::Code;
 
@@ -14,13 +14,18 @@ use crate::{ActivityResume, ActivityState, OutcomeExt as _};
 
 /// A server that has activities and answers questions so.
 fn server(answer: impl Fn(&Seen) -> Act + Send + Sync + 'static) -> Fake {
-    let units = vec![i32::from(Unit::Activity.number())];
-    let open = Act::message(&OpenResponse { units, ..opened() });
     Fake::new(move |seen| match seen.path.as_str() {
-        OPEN => Some(open.clone()),
+        OPEN => {
+            let units = seen.parse::<OpenRequest>().units;
+            Some(Act::message(&OpenResponse { units, ..opened() }))
+        }
         QUERY => Some(answer(seen)),
         _ => None,
     })
+}
+
+async fn session(fake: &Fake) -> Session {
+    fake.builder().unit(Unit::Activity).open().await.unwrap()
 }
 
 fn stands(state: State) -> Act {
@@ -54,7 +59,7 @@ async fn an_activity_can_be_asked_about() {
         3 => stands(State::Interrupted),
         _ => Act::message(&done),
     });
-    let session = fake.session().await;
+    let session = session(&fake).await;
     assert_eq!(session.activity("backup").await.unwrap(), ActivityState::Absent);
     assert_eq!(session.activity("backup").await.unwrap(), ActivityState::Running);
     let ActivityState::Interrupted(at) = session.activity("backup").await.unwrap() else { panic!() };
@@ -73,7 +78,7 @@ async fn an_activity_can_be_asked_about() {
 #[tokio::test(start_paused = true)]
 async fn a_name_has_1_to_128_bytes() {
     let fake = server(|_| stands(State::Absent));
-    let session = fake.session().await;
+    let session = session(&fake).await;
     for name in [&[0; 0][..], &[7; 129]] {
         let status = session.activity(name).await.unwrap_err();
         assert_eq!((status.code(), status.reason()), (Code::InvalidArgument, Some(Reason::FieldInvalid)));
@@ -105,7 +110,7 @@ async fn an_answer_that_cannot_be_is_no_state() {
             Act::message(&QueryResponse { state, resumption: Some(points), ..QueryResponse::default() })
         }
     });
-    let session = fake.session().await;
+    let session = session(&fake).await;
     for _ in 0..3 {
         let status = session.activity("backup").await.unwrap_err();
         assert_eq!((status.code(), status.reason()), (Code::Internal, Some(Reason::ProtocolViolated)));
@@ -115,7 +120,7 @@ async fn an_answer_that_cannot_be_is_no_state() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_cannot_be_reached_is_asked_for_a_while() {
     let fake = server(|_| Act::Cut);
-    let session = fake.session().await;
+    let session = session(&fake).await;
     let start = tokio::time::Instant::now();
     let status = session.activity("backup").await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
@@ -129,7 +134,7 @@ async fn an_activity_is_taken_over_when_its_call_has_ended() {
         1 | 2 => stands(State::Running),
         _ => stands(State::Interrupted),
     });
-    let session = fake.session().await;
+    let session = session(&fake).await;
     let taken = session.resume_activity("backup").await.unwrap();
     let ActivityResume::Interrupted(checkpoints) = taken else { panic!("{taken:?}") };
     assert_eq!(checkpoints.activity().unwrap(), "backup");
@@ -150,7 +155,7 @@ async fn an_activity_that_is_new_or_done_is_said_to_be() {
         0 => stands(State::Absent),
         _ => Act::message(&done),
     });
-    let session = fake.session().await;
+    let session = session(&fake).await;
     let ActivityResume::New(checkpoints) = session.resume_activity("backup").await.unwrap() else { panic!() };
     assert!(checkpoints.resumed().is_none() && checkpoints.activity().unwrap() == "backup");
     let ActivityResume::Done(reply) = session.resume_activity("backup").await.unwrap() else { panic!() };
@@ -160,7 +165,7 @@ async fn an_activity_that_is_new_or_done_is_said_to_be() {
 #[tokio::test(start_paused = true)]
 async fn an_activity_whose_call_does_not_end_is_busy() {
     let fake = server(|_| stands(State::Running));
-    let session = fake.session().await;
+    let session = session(&fake).await;
     let status = session.resume_activity("backup").await.unwrap_err();
     assert_eq!((status.code(), status.reason()), (Code::FailedPrecondition, Some(Reason::ActivityBusy)));
     let status = session.resume_activity("").await.unwrap_err();

@@ -308,7 +308,7 @@ fn as_usual(seen: &Seen) -> Act {
             QueryRequest { settle: true, sequence, .. } => found(State::NotExecuted, sequence),
             QueryRequest { .. } => found(State::Absent, 0),
         },
-        RELEASE => Act::message(&ReleaseResponse {}),
+        RELEASE => Act::message(&ReleaseResponse::default()),
         ABORT => Act::message(&AbortResponse::default()),
         ATTACH => Act::Fail(Status::unimplemented("no Attach")),
         _ => Act::Reply(Bytes::from_static(b"pong")),

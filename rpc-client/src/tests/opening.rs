@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use rpc_core::negotiate::Unit;
-use rpc_proto::pb::session::v1::{OpenRequest, OpenResponse, ServerLimits, ServiceGrant};
+use rpc_proto::pb::session::v1::{
+    self as pb, OpenRequest, OpenResponse, ReleaseResponse, ServerLimits, ServiceGrant,
+};
 use tokio::time::Instant;
 use tonic::Code;
 
 use super::fake::{ABORT, Act, Fake, ONCE, OPEN, PLAIN, RELEASE, RENEW, opened};
 use super::*;
-use crate::{End, Life, OpenError, OutcomeExt as _, ReleaseError};
+use crate::{End, Life, OpenError, OutcomeExt as _, ReleaseError, Summary};
 
 //= test O-2
 #[tokio::test(start_paused = true)]
@@ -18,16 +20,22 @@ async fn an_opening_is_repeated_under_the_same_nonce_and_no_other_has_it() {
         (OPEN, 0) => Some(Act::Cut),
         (OPEN, 1) => Some(Act::Hang),
         (OPEN, 2) => Some(Act::Fail(Status::unavailable("starting"))),
+        (OPEN, _) => {
+            let units = seen.parse::<OpenRequest>().required_units;
+            Some(Act::message(&OpenResponse { units, ..opened() }))
+        }
         _ => None,
     });
     let session =
-        fake.builder().client_name("test 1.0").slots(7).required_unit(Unit::Resume).open().await.unwrap();
+        fake.builder().client_name("test 1.0").slots(7).require_unit(Unit::Resume).open().await.unwrap();
     let requests: Vec<OpenRequest> = fake.seen(OPEN).iter().map(fake::Seen::parse).collect();
     assert_eq!(requests.len(), 4);
     assert!(requests.iter().all(|request| request == &requests[0]));
     let request = &requests[0];
     assert_eq!((request.nonce.len(), request.slots, request.client.as_str()), (16, 7, "test 1.0"));
-    assert!(request.units.contains(&2) && request.required_units == [2]);
+    let proposed = [Unit::ExactlyOnce, Unit::Resume, Unit::Duplex, Unit::MinorSynchronize];
+    assert_eq!(request.units, proposed.map(|unit| i32::from(unit.number())), "with what resume needs");
+    assert_eq!(request.required_units, [i32::from(Unit::Resume.number())]);
     let service = &request.services[0];
     assert_eq!((service.name.as_str(), service.version, service.policy_hash), ("b.B", 3, 77));
     assert_eq!(fake.seen(OPEN)[0].header("authorization"), Some("Bearer token-canary"));
@@ -107,17 +115,20 @@ async fn an_answer_that_breaks_the_protocol_is_an_error_of_its_own() {
     }
 }
 
-//= test L-23
+//= test L-43
 #[tokio::test(start_paused = true)]
 async fn a_release_whose_answer_is_lost_is_repeated_and_then_done() {
-    let fake = Fake::new(|seen| match (seen.path.as_str(), seen.earlier) {
+    let summary = pb::Summary { calls: 3, calls_done: 2, calls_failed: 1, ..pb::Summary::default() };
+    let released = ReleaseResponse { summary: Some(summary) };
+    let fake = Fake::new(move |seen| match (seen.path.as_str(), seen.earlier) {
         (RELEASE, 0) => Some(Act::Cut),
-        (RELEASE, _) => Some(refusal(Reason::SessionUnknown, Outcome::NotExecuted)),
+        (RELEASE, _) => Some(Act::message(&released)),
         _ => None,
     });
     let session = fake.session().await;
-    session.release().await.unwrap();
-    session.release().await.unwrap();
+    let summary = Summary { calls: 3, done: 2, failed: 1, ..Summary::default() };
+    assert_eq!(session.release().await.unwrap(), summary);
+    assert_eq!(session.release().await.unwrap(), summary);
     assert_eq!(fake.seen(RELEASE).len(), 2);
     let status = call(&session, ONCE).await.unwrap_err();
     assert_eq!((status.reason(), status.outcome()), (Some(Reason::SessionEnded), Some(Outcome::NotExecuted)));
@@ -128,6 +139,39 @@ async fn a_release_whose_answer_is_lost_is_repeated_and_then_done() {
     }
     assert_eq!(start.elapsed(), Duration::ZERO);
     fake.deserted().await;
+}
+
+/// Once the answer of a release was lost, and the session expired before the next try: that was called released.
+//= test L-23
+#[tokio::test(start_paused = true)]
+async fn a_session_that_is_gone_at_the_second_try_is_not_called_released() {
+    let fake = Fake::new(|seen| match (seen.path.as_str(), seen.earlier) {
+        (RELEASE | ABORT, 0) => Some(Act::Cut),
+        (RELEASE | ABORT, _) => Some(refusal(Reason::SessionUnknown, Outcome::NotExecuted)),
+        _ => None,
+    });
+    let released = fake.session().await.release().await;
+    assert!(matches!(released, Err(ReleaseError::Ended(Reason::SessionUnknown))), "{released:?}");
+    assert_eq!(fake.session().await.abort("no more").await.unwrap(), [], "what was wanted is so");
+}
+
+//= test D-22
+//= test L-21
+#[tokio::test(start_paused = true)]
+async fn a_release_waits_for_the_calls_of_this_side_first() {
+    let fake = Fake::new(|seen| (seen.path == ONCE && seen.earlier == 0).then_some(Act::Hang));
+    let session = fake.session().await;
+    let calling = tokio::spawn({
+        let session = session.clone();
+        async move { call(&session, ONCE).await }
+    });
+    fake.reached(ONCE, 1).await;
+    let start = Instant::now();
+    let released = session.release().await;
+    assert!(matches!(released, Err(ReleaseError::Aborted)), "{released:?}");
+    // The wait, and then the time that a call has which still runs when the connections close.
+    assert_eq!((start.elapsed().as_secs(), fake.seen(RELEASE).len()), (15, 0));
+    assert_eq!(calling.await.unwrap().unwrap_err().reason(), Some(Reason::SessionEnded));
 }
 
 #[tokio::test(start_paused = true)]

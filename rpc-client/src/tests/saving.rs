@@ -108,7 +108,30 @@ async fn a_session_that_cannot_be_saved_is_not_opened() {
     let fake = Fake::new(|_| None);
     let error = fake.builder().save_to(home.directory.path().join("none/session")).open().await.unwrap_err();
     assert!(matches!(error, OpenError::Saved(SavedError::Io { .. })), "{error:?}");
+    assert!(fake.seen(OPEN).is_empty());
+
+    std::fs::create_dir(home.directory.path().join("session.new")).unwrap();
+    let error = fake.builder().save_to(&home.file).open().await.unwrap_err();
+    assert!(matches!(error, OpenError::Saved(SavedError::Io { .. })), "{error:?}");
     assert_eq!(fake.seen(ABORT)[0].header("session"), Some("4711"));
+}
+
+/// Two sessions in one file, or one session in two processes: each took the slots of the other.
+#[cfg(unix)]
+#[tokio::test(start_paused = true)]
+async fn a_file_that_another_session_is_kept_in_is_refused() {
+    let home = home();
+    let fake = Fake::new(|_| None);
+    let first = fake.builder().save_to(&home.file).open().await.unwrap();
+    let saved = first.export();
+    let error = fake.builder().save_to(&home.file).open().await.unwrap_err();
+    assert!(matches!(error, OpenError::Saved(SavedError::InUse { .. })), "{error:?}");
+    let error = fake.builder().save_to(&home.file).resume(saved).await.unwrap_err();
+    assert!(matches!(error, OpenError::Saved(SavedError::InUse { .. })), "{error:?}");
+    assert_eq!((fake.seen(OPEN).len(), fake.seen(RENEW).len()), (1, 0), "the server is asked nothing");
+    assert_eq!(load(&home.file), Some(first.export()));
+    first.release().await.unwrap();
+    fake.builder().save_to(&home.file).open().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -134,6 +157,8 @@ async fn the_file_of_the_next_session_is_not_removed_by_the_end_of_the_one_befor
         (seen.path == OPEN).then(|| Act::message(&OpenResponse { number, ..opened() }))
     });
     let first = fake.builder().save_to(&home.file).open().await.unwrap();
+    // On systems without such locks nothing keeps the second one from it.
+    first.core().saving.unlock();
     let second = fake.builder().save_to(&home.file).open().await.unwrap();
     first.release().await.unwrap();
     assert_eq!(load(&home.file), Some(second.export()));
@@ -157,4 +182,5 @@ async fn the_file_stays_when_the_session_is_dropped_or_was_ended_by_others() {
     fake.deserted().await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(load(&home.file).is_some());
+    fake.builder().save_to(&home.file).open().await.unwrap();
 }

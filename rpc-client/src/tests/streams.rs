@@ -14,7 +14,7 @@ use super::stream_server::{
     CHAT, FAILS, PLAIN_FAILS, SILENT, Server, UP, all, chat, down, message, path, stub, up,
 };
 use super::{NEVER, Raw, event};
-use crate::{Event, OutcomeExt as _, Session, StreamWatch};
+use crate::{Event, OutcomeExt as _, ReleaseError, Session, StreamWatch};
 
 fn watch<T>(response: &Response<T>) -> StreamWatch {
     response.extensions().get::<StreamWatch>().unwrap().clone()
@@ -188,7 +188,8 @@ async fn a_released_session_leaves_no_task_of_a_stream_behind() {
     let server = Server::new(5, [], vec![]);
     let session = server.session().await;
     let response = chat(&session, SILENT, 5).await.unwrap();
-    timeout(NEVER, session.release()).await.expect("the release hangs").unwrap();
+    let released = timeout(NEVER, session.release()).await.expect("the release hangs");
+    assert!(matches!(released, Err(ReleaseError::Aborted)), "{released:?}");
     let status = all(response.into_inner()).await.unwrap_err();
     assert_eq!(status.reason(), Some(Reason::SessionEnded));
     assert_eq!(status.outcome(), Some(Outcome::Unknown));

@@ -87,6 +87,7 @@ fn the_whole_life_of_an_activity() {
     all.ended(at(2), &alices, worker(2), Ending::Done(halfway(), reply()));
     assert_eq!(all.state(&alices), State::Done(halfway(), reply()));
     assert_eq!(all.begin(&alices, UPLOAD, worker(3), None), Ok(None), "a new one under the same name");
+    all.begun(&alices, worker(3));
     assert_eq!((all.len(), all.bytes()), (1, 0));
 }
 
@@ -225,4 +226,52 @@ fn a_name_has_up_to_128_bytes_and_is_not_shown() {
     let name = Name::new(vec![b'x'; 128]).unwrap();
     assert_eq!(name.as_bytes(), [b'x'; 128]);
     assert_eq!(format!("{name:?}"), "Name(<128 bytes>)");
+}
+
+/// Memory said that nothing was secured, and the store had the older place: the next call was refused, or began again.
+//= test D-20
+#[test]
+fn a_call_that_the_store_did_not_hear_of_leaves_an_activity_as_it_was() {
+    let mut all = activities(|limits| limits.activity_retention = Duration::from_secs(10));
+    let alices = key("alice", "dump");
+    interrupted(&mut all, &alices, 1);
+    let before = (all.state(&alices), all.bytes(), all.next_wake());
+    all.begin(&alices, UPLOAD, worker(2), None).unwrap();
+    assert_eq!((all.bytes(), all.next_wake()), (before.1, Timestamp::NEVER));
+    all.ended(at(5), &alices, worker(2), Ending::NotBegun);
+    assert_eq!((all.state(&alices), all.bytes(), all.next_wake()), before);
+    all.begin(&alices, UPLOAD, worker(2), Some(&resume())).unwrap();
+    all.ended(at(5), &alices, worker(2), Ending::NotBegun);
+    assert_eq!(
+        all.check_again(&alices, worker(1)),
+        Ok(halfway()),
+        "its last worker is the one that the store has"
+    );
+
+    all.begin(&alices, UPLOAD, worker(3), None).unwrap();
+    all.begun(&alices, worker(2));
+    assert_eq!(all.bytes(), before.1, "it is another call that runs");
+    all.begun(&alices, worker(3));
+    assert_eq!(all.bytes(), 0);
+    all.ended(at(6), &alices, worker(3), Ending::Interrupted(Resumption::default()));
+    assert_eq!(all.state(&alices), State::Interrupted(Resumption::default()));
+
+    let new = key("bob", "dump");
+    all.begin(&new, UPLOAD, worker(4), None).unwrap();
+    all.ended(at(6), &new, worker(4), Ending::NotBegun);
+    assert_eq!((all.state(&new), all.len(), all.take_forgotten()), (State::Absent, 1, Vec::new()));
+}
+
+//= test D-45
+#[test]
+fn an_activity_that_is_given_up_is_gone_unless_a_call_works_on_it() {
+    let mut activities = activities(|_| ());
+    let key = key("alice", "dump");
+    assert_eq!(activities.give_up(&key), None);
+    activities.begin(&key, UPLOAD, worker(1), None).unwrap();
+    assert_eq!(activities.give_up(&key), None);
+    activities.ended(at(1), &key, worker(1), Ending::Interrupted(halfway()));
+    assert_eq!(activities.give_up(&key), Some(worker(1)));
+    assert_eq!((activities.state(&key), activities.len(), activities.bytes()), (State::Absent, 0, 0));
+    assert_eq!((activities.next_wake(), activities.take_forgotten()), (Timestamp::NEVER, vec![]));
 }

@@ -174,9 +174,9 @@ pub enum Wish {
 /// How far one side has come with what the other said.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DialogAck {
-    /// Number of the last primitive that arrived.
+    /// Number of the last primitive that arrived. With [`anew`](Self::anew): of the first that arrived since; 0: none.
     pub received: u64,
-    /// How many pieces of typed data its application has taken, of all in the stream.
+    /// Number of the last primitive with typed data that its application has taken.
     pub typed_taken: u64,
     /// The same of expedited data.
     pub expedited_taken: u64,
@@ -184,4 +184,6 @@ pub struct DialogAck {
     pub holdings: Vec<Holding>,
     /// This side was restored: it knows nothing of what was said before. In the first of a resumed attempt.
     pub anew: bool,
+    /// This side has heard that the other one was restored: what that says now belongs to its new life.
+    pub knows_anew: bool,
 }

@@ -122,13 +122,21 @@ pub enum Refusal {
     #[error("no protocol version in common, this server speaks {0:?}")]
     Versions(&'static [u32]),
     /// A required unit is not offered.
-    #[error("required unit {0:?} is not offered")]
+    #[error("required unit {0} is not offered")]
     Unit(Unit),
+    /// A required unit needs another one that is off.
+    #[error("required unit {unit} needs {needed}, which is off")]
+    UnitUnmet {
+        /// The required one.
+        unit: Unit,
+        /// What it needs.
+        needed: Unit,
+    },
     /// The initiator requires two units that exclude each other.
-    #[error("duplex and half duplex were both required")]
-    Contradiction,
+    #[error("{0} and {1} exclude each other and were both required")]
+    Contradiction(Unit, Unit),
     /// A unit is required that was not proposed.
-    #[error("required unit {0:?} was not among the wanted ones")]
+    #[error("required unit {0} was not among the wanted ones")]
     RequiredNotWanted(Unit),
     /// A limit of this server lies below what the initiator accepts.
     #[error("{quantity} is {granted} at most, {wanted} was the least accepted")]
@@ -147,8 +155,8 @@ impl Refusal {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Versions(_) => Reason::VersionUnsupported,
-            Self::Unit(_) => Reason::UnitUnsupported,
-            Self::Contradiction | Self::RequiredNotWanted(_) => Reason::UnitsContradict,
+            Self::Unit(_) | Self::UnitUnmet { .. } => Reason::UnitUnsupported,
+            Self::Contradiction(..) | Self::RequiredNotWanted(_) => Reason::UnitsContradict,
             Self::BelowMinimum { .. } => Reason::BelowMinimum,
         }
     }
@@ -189,14 +197,16 @@ fn agree_on_units(offer: &Offer, terms: &Terms) -> Result<Units, Refusal> {
         //= O-26
         return Err(Refusal::RequiredNotWanted(unit));
     }
-    if offer.required.contains(Unit::Duplex) && offer.required.contains(Unit::HalfDuplex) {
-        return Err(Refusal::Contradiction);
+    if let Some((one, other)) = offer.required.contradiction() {
+        //= O-23
+        return Err(Refusal::Contradiction(one, other));
     }
     let agreed = Units::agree(offer.units, offer.required, terms.units);
-    match offer.required.first_missing_in(agreed) {
-        //= O-20
-        Some(unit) => Err(Refusal::Unit(unit)),
-        None => Ok(agreed),
+    //= O-20
+    let Some(unit) = offer.required.first_missing_in(agreed) else { return Ok(agreed) };
+    match unit.needs().filter(|_| terms.units.contains(unit)) {
+        Some(needed) => Err(Refusal::UnitUnmet { unit, needed }),
+        None => Err(Refusal::Unit(unit)),
     }
 }
 
@@ -275,23 +285,51 @@ mod tests {
 
     #[test]
     //= test O-20
-    //= test O-22
     //= test O-26
-    fn required_units_are_on_or_the_opening_is_refused() {
-        let refusal = ask(|offer| {
-            offer.units = offer.units.with(Unit::Durable);
-            offer.required = Units::KERNEL.with(Unit::Durable);
-        })
-        .unwrap_err();
-        assert_eq!(refusal, Refusal::Unit(Unit::Durable));
-        let refusal = ask(|offer| offer.required = Units::KERNEL.with(Unit::Digest)).unwrap_err();
-        assert_eq!(refusal, Refusal::RequiredNotWanted(Unit::Digest));
-        let refusal = ask(|offer| {
-            offer.units = offer.units.with(Unit::HalfDuplex);
-            offer.required = Units::from_iter([Unit::Duplex, Unit::HalfDuplex]);
-        })
-        .unwrap_err();
-        assert_eq!(refusal, Refusal::Contradiction);
+    fn each_required_unit_is_on_or_the_opening_is_refused() {
+        let offered = |units| Terms { units, ..Terms::default() };
+        for unit in Unit::ALL {
+            let units = Units::KERNEL.with_needs(unit);
+            let offer = Offer { units, required: Units::KERNEL.with(unit), ..Offer::default() };
+            assert_eq!(answer(&offer, &offered(Units::ALL), &[]).unwrap().units, units);
+            let refusal = answer(&offer, &offered(Units::ALL.without(unit)), &[]).unwrap_err();
+            assert_eq!((refusal.reason(), refusal), (Reason::UnitUnsupported, Refusal::Unit(unit)));
+            let wanted = Offer { required: Units::KERNEL, ..offer.clone() };
+            let without = answer(&wanted, &offered(Units::ALL.without(unit)), &[]).unwrap().units;
+            assert_eq!(without, units.without(unit));
+            let refusal = answer(&Offer { units: units.without(unit), ..offer }, &offered(Units::ALL), &[]);
+            let refusal = refusal.unwrap_err();
+            assert_eq!(
+                (refusal.reason(), refusal),
+                (Reason::UnitsContradict, Refusal::RequiredNotWanted(unit))
+            );
+        }
+    }
+
+    #[test]
+    //= test O-20
+    //= test O-23
+    //= test O-24
+    fn required_units_that_do_not_go_together_are_refused() {
+        let refused = |units: &[Unit], required: &[Unit]| {
+            let sets = (units.iter().copied().collect(), required.iter().copied().collect());
+            let refusal = ask(|offer| (offer.units, offer.required) = sets).unwrap_err();
+            (refusal.reason(), refusal.to_string())
+        };
+        let both = [Unit::DataSeparation, Unit::Activity];
+        let all = [Unit::DataSeparation, Unit::Activity, Unit::MinorSynchronize, Unit::Resume];
+        let text = "data separation and activity exclude each other and were both required";
+        assert_eq!(refused(&all, &both), (Reason::UnitsContradict, text.to_owned()));
+        let text = "required unit exceptions needs half-duplex, which is off";
+        let exceptions = [Unit::Exceptions];
+        assert_eq!(refused(&exceptions, &exceptions), (Reason::UnitUnsupported, text.to_owned()));
+        let text = "required unit data separation needs minor synchronize, which is off";
+        assert_eq!(refused(&both, &both[..1]), (Reason::UnitUnsupported, text.to_owned()));
+        let separation = ask(|offer| {
+            offer.units = all.into_iter().collect();
+            offer.required = Units::KERNEL.with(Unit::DataSeparation);
+        });
+        assert!(!separation.unwrap().units.contains(Unit::Activity));
     }
 
     #[test]

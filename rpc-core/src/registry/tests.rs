@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::record::{Summary, TicketHashes};
 
 fn at(seconds: u64) -> Timestamp {
     Timestamp::from_origin(Duration::from_secs(seconds))
@@ -124,4 +125,32 @@ fn sessions_of_an_earlier_server_have_their_places() {
     assert_eq!(registry.forget(at(70)), Some((ended, Epoch(3))));
     registry.end(at(80), live, Epoch(2));
     assert_eq!(registry.of_principal(&alice()), 1);
+}
+
+//= test L-26
+//= test L-43
+#[test]
+fn the_answer_to_a_release_is_kept_for_its_owner_while_the_end_is_remembered() {
+    let mut registry = registry(|_| ());
+    let (id, other) = (new(&mut registry, &alice(), 1), new(&mut registry, &alice(), 2));
+    let mut tickets = TicketHashes::first(TicketHash([1; 32]));
+    tickets.issue(TicketHash([2; 32]));
+    let summary = Summary { calls: 7, done: 7, ..Summary::default() };
+    registry.end(at(10), id, Epoch::FIRST);
+    registry.end(at(10), other, Epoch::FIRST);
+    registry.released(id, alice(), Receipt { tickets, summary });
+    let ask = |registry: &Registry, id, ticket| {
+        registry
+            .receipt(id, &TicketHash([ticket; 32]))
+            .map(|(principal, released)| (principal.clone(), released))
+    };
+    assert_eq!(ask(&registry, id, 1), Some((alice(), Released::Recording)), "the store does not have it yet");
+    registry.recorded(id);
+    for (ticket, told) in [(1, true), (2, true), (3, false)] {
+        let told = told.then_some((alice(), Released::Done(summary)));
+        assert_eq!(ask(&registry, id, ticket), told, "ticket {ticket}");
+    }
+    assert_eq!(ask(&registry, other, 1), None, "it ended otherwise");
+    registry.forget(at(70));
+    assert_eq!(ask(&registry, id, 1), None);
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use super::slots::CallState;
 use crate::error::Reason;
 use crate::id::{CallId, ConnectionId, Epoch, Sequence};
-use crate::record::{Change, End};
+use crate::record::{Change, End, Summary};
 
 /// A request of the session service that waits for its answer, numbered by the shell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,13 +75,19 @@ pub enum Answer {
     },
     /// Lease, authority and ticket are renewed as asked.
     Renewed,
-    /// Ended in order.
-    Released,
-    /// Not ended: so many calls still run.
+    /// Ended in order, after this was exchanged.
+    Released(Summary),
+    /// Not ended: so many calls are not at their end.
     ReleaseRefused {
-        /// Calls that run.
+        /// Calls that run, and streams of which not everything is secured.
         running: u32,
     },
+    /// Not ended: the acceptor owns the release token.
+    ReleaseTokenMissing,
+    /// The initiator goes on although it was asked to release the session.
+    ReleaseDeclined,
+    /// The release that the acceptor asked for, or what else ended the session.
+    Ended(End),
     /// Ended now.
     Aborted {
         /// What became of the calls under way.
@@ -112,6 +118,12 @@ pub enum Event {
     TicketRotated,
     /// It is over.
     Ended(End),
+    /// The store knows that it is over.
+    EndRecorded(End),
+    /// What the initiator is to be told of the release or of its token may have changed: ask [`Session::said`].
+    ///
+    /// [`Session::said`]: super::Session::said
+    ReleaseMoved,
     /// The record of its opening was not kept: nobody ever learned its number.
     NeverOpened,
     /// Another server owns it.
@@ -131,6 +143,8 @@ impl fmt::Display for Event {
             Self::Ended(End::Released) => f.write_str("released"),
             Self::Ended(End::Aborted) => f.write_str("aborted"),
             Self::Ended(End::Expired) => f.write_str("expired"),
+            Self::EndRecorded(_) => f.write_str("end recorded"),
+            Self::ReleaseMoved => f.write_str("release moved"),
             Self::NeverOpened => f.write_str("never opened"),
             Self::Fenced => f.write_str("fenced"),
         }

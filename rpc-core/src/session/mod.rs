@@ -6,7 +6,7 @@
 //! | when | call |
 //! | --- | --- |
 //! | a request names the session | [`present`](Session::present), then what the request asks for |
-//! | a protected call | [`admit`](Session::admit); after `Run`, [`complete`](Session::complete) or [`abandon`](Session::abandon) |
+//! | a protected call | [`admit`](Session::admit); after `Run`, [`complete`](Session::complete), [`stopped`](Session::stopped) or [`abandon`](Session::abandon) |
 //! | a connection is gone | [`connection_lost`](Session::connection_lost) |
 //! | the store answered | [`durable`](Session::durable) or [`store_failed`](Session::store_failed) |
 //! | the time of `Idle` has come | [`wake`](Session::wake) |
@@ -22,7 +22,9 @@ mod recording;
 mod release;
 mod restore;
 mod slots;
+mod tally;
 mod tickets;
+mod wanted;
 
 use std::sync::Arc;
 
@@ -33,17 +35,21 @@ pub use lifecycle::{Input, State};
 pub use restore::Restored;
 pub use slots::{CallState, Kept};
 pub use tickets::Presented;
+pub use wanted::Said;
 
 use crate::error::Reason;
 use crate::id::{ConnectionId, Epoch, Nonce, Sequence, SessionId, SlotId, TicketHash};
-use crate::negotiate::Agreement;
+use crate::negotiate::{Agreement, FirstTurn, Unit};
 use crate::principal::Principal;
-use crate::record::{Change, SessionRecord, TicketHashes, Tombstone};
+use crate::record::{Change, End, Receipt, SessionRecord, TicketHashes, Tombstone};
+use crate::release::ReleaseToken;
 use crate::time::Timestamp;
 use lease::Lease;
 use outbox::Outbox;
 use release::Releasing;
 use slots::Slots;
+use tally::Tally;
+use wanted::Wanted;
 
 /// What a session is opened with.
 #[derive(Debug, Clone)]
@@ -91,12 +97,16 @@ pub struct Session {
     lease: Lease,
     connections: Vec<ConnectionId>,
     slots: Slots,
+    tally: Tally,
     releasing: Option<Releasing>,
+    /// The acceptor wants it to be released.
+    wanted: Option<Wanted>,
+    token: ReleaseToken,
     /// The record of the opening, which repeated openings wait for too.
     created: RecordId,
     /// The store has it under the epoch of a server that is gone: the first request of its owner claims it.
     unclaimed: bool,
-    /// The last record that used up a call which had not arrived.
+    /// The last record that decided a call without a reply of its handler: it had not arrived, or was stopped.
     settled: RecordId,
     outbox: Outbox,
 }
@@ -116,7 +126,10 @@ impl Session {
             lease: Lease::new(now, agreement.lease, agreement.linger),
             connections: Vec::new(),
             slots: Slots::new(agreement.slots, agreement.reply_bytes),
+            tally: Tally::default(),
             releasing: None,
+            wanted: None,
+            token: release_token(&agreement, ReleaseToken::new),
             created: RecordId::default(),
             unclaimed: false,
             settled: RecordId::default(),
@@ -217,6 +230,9 @@ impl Session {
         if self.releasing.as_ref().is_some_and(|releasing| releasing.until <= now) {
             self.release_time_up();
         }
+        if self.wanted.as_ref().is_some_and(|wanted| wanted.until <= now) {
+            self.wanted_time_up();
+        }
         if self.lease.deadline(self.state) <= now && self.step(Input::DeadlinePassed) {
             self.finish();
         }
@@ -238,7 +254,8 @@ impl Session {
     /// When [`wake`](Self::wake) has something to do.
     pub fn next_wake(&self) -> Timestamp {
         let release = self.releasing.as_ref().map_or(Timestamp::NEVER, |releasing| releasing.until);
-        self.lease.deadline(self.state).min(release)
+        let wanted = self.wanted.as_ref().map_or(Timestamp::NEVER, |wanted| wanted.until);
+        self.lease.deadline(self.state).min(release).min(wanted)
     }
 
     /// Its number.
@@ -283,7 +300,14 @@ impl Session {
 
     /// What is remembered of the session once it has ended.
     pub fn tombstone(&self) -> Option<Tombstone> {
-        Some(Tombstone { principal: self.principal.clone(), nonce: self.nonce, end: self.state.end()? })
+        let end = self.state.end()?;
+        let receipt = match end {
+            End::Released => {
+                Some(Box::new(Receipt { tickets: self.tickets.clone(), summary: self.tally.summary() }))
+            }
+            End::Aborted | End::Expired => None,
+        };
+        Some(Tombstone { principal: self.principal.clone(), nonce: self.nonce, end, receipt })
     }
 
     /// The state is asked again here, since a request is read after its ticket was checked, and that may take long.
@@ -350,11 +374,18 @@ impl Session {
 
     /// The session has just ended: keeps its tombstone and tells everybody.
     fn finish(&mut self) -> RecordId {
+        let wanted = self.take_wanted();
         self.stop_all();
         let Some(tombstone) = self.tombstone() else { return RecordId::default() };
         let end = tombstone.end;
         let record = self.persist(Change::End(Box::new(tombstone)));
         self.outbox.at_once(Effect::Event(Event::Ended(end)));
+        //= L-34
+        self.outbox.after(record, Effect::Event(Event::EndRecorded(end)));
+        //= D-23
+        for request in wanted {
+            self.outbox.after(record, Effect::Answer { request, answer: Answer::Ended(end) });
+        }
         record
     }
 
@@ -365,6 +396,7 @@ impl Session {
                 self.outbox.at_once(Effect::Answer { request, answer });
             }
         }
+        self.answer_wanted(&Answer::Failed(Reason::SessionEnded));
         //= L-25
         let stoppable: Vec<_> =
             self.slots.running_calls().filter(|call| self.slots.may_stop(*call)).collect();
@@ -372,6 +404,12 @@ impl Session {
             self.outbox.at_once(Effect::Stop(call));
         }
     }
+}
+
+/// The release token of a session of which this is the acceptor.
+fn release_token(agreement: &Agreement, make: impl FnOnce(bool, bool) -> ReleaseToken) -> ReleaseToken {
+    let is_available = agreement.units.contains(Unit::NegotiatedRelease);
+    make(is_available, agreement.first_turn == FirstTurn::Acceptor)
 }
 
 #[cfg(test)]

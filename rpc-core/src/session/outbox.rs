@@ -77,7 +77,7 @@ mod tests {
     use crate::session::effect::{Answer, RequestId};
 
     fn answer(request: u64) -> Effect {
-        Effect::Answer { request: RequestId(request), answer: Answer::Released }
+        Effect::Answer { request: RequestId(request), answer: Answer::Renewed }
     }
 
     fn drain(outbox: &mut Outbox) -> Vec<String> {

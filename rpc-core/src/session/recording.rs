@@ -4,12 +4,14 @@ use super::Session;
 use super::admission::{Admission, Admit, AdmitError, Keeping};
 use super::effect::{Answer, Effect, Event, RecordId, RequestId};
 use super::lifecycle::{Input, State};
+use super::slots::CallState;
 use crate::activity::Name;
 use crate::error::Reason;
 use crate::id::{CallId, SlotId};
 use crate::negotiate::Unit;
-use crate::record::{ActivityRecord, Change, Reply, SlotRecord};
+use crate::record::{ActivityRecord, Change, Reply};
 use crate::store::WriteError;
+use crate::stream::position::Position;
 use crate::stream::secured::Resumption;
 use crate::transaction::Transaction;
 
@@ -43,17 +45,32 @@ impl Session {
         admit: Admit,
         activity: Option<Box<ActivityRecord>>,
     ) -> Result<Admission, AdmitError> {
+        let would_run = self.would_run(&admit);
+        let admission = self.judge(admit, activity);
+        debug_assert_eq!(would_run, admission.as_ref().is_ok_and(Admission::starts));
+        admission
+    }
+
+    fn judge(
+        &mut self,
+        admit: Admit,
+        activity: Option<Box<ActivityRecord>>,
+    ) -> Result<Admission, AdmitError> {
         if !self.agreement.units.contains(Unit::ExactlyOnce) {
             //= C-57
             //= O-21
             return Err(AdmitError::UnitOff);
         }
         let call = admit.attempt.call;
-        if self.is_new(call) {
+        let is_new = self.is_new(call);
+        if is_new {
             self.takes_new_calls()?;
         }
         let name = activity.as_ref().map(|activity| &activity.key.name);
         let admission = self.slots.admit(admit, name)?;
+        if is_new && admission.starts() {
+            self.tally.begun();
+        }
         //= C-51
         if admission == Admission::RunWhenRecorded {
             let record = self.persist_work(call.slot, activity);
@@ -70,6 +87,28 @@ impl Session {
     /// Whether a handler may have to be run for `call`: it is new, or was begun by a server that is gone.
     pub fn may_start(&self, call: CallId) -> bool {
         self.is_new(call) || self.slots.was_begun_before(call)
+    }
+
+    /// Whether [`admit`](Self::admit) would answer that the handler runs. Changes nothing: what is judged only for calls
+    /// that would run is judged before them.
+    //= D-7
+    pub fn would_run(&self, admit: &Admit) -> bool {
+        let is_taken = !self.is_new(admit.attempt.call) || self.takes_new_calls().is_ok();
+        self.agreement.units.contains(Unit::ExactlyOnce) && is_taken && self.slots.would_run(admit)
+    }
+
+    /// The stream of `call` begins, and is open until [`flow_over`](Self::flow_over).
+    pub fn flow_begun(&mut self, call: CallId) {
+        self.tally.flow_begun(call);
+    }
+
+    /// All that was sent in the stream of `call` is delivered and secured, or the stream has failed or was given up, and
+    /// so much of it was secured. A release waits for this (I18).
+    //= D-22
+    pub fn flow_over(&mut self, call: CallId, requests: Position, responses: Position) {
+        if self.tally.flow_over(call, requests, responses) {
+            self.calls_may_have_finished();
+        }
     }
 
     /// Whether the handler of `call` runs, or its reply is on its way to the store.
@@ -117,9 +156,11 @@ impl Session {
     }
 
     fn finish_call(&mut self, call: CallId, reply: Reply, reply_bytes_max: Option<u32>, ends: Ends) -> bool {
+        let code = reply.code;
         match self.slots.complete(call, reply, reply_bytes_max, ends.end) {
             None => true,
             Some(Keeping::Memory) => {
+                self.tally.ended(code);
                 self.calls_may_have_finished();
                 true
             }
@@ -168,11 +209,25 @@ impl Session {
         self.persist(Change::Activity(activity, None));
     }
 
-    /// The handler of `call` will not come to its end: it was stopped, or its task is gone.
+    /// The task of the handler of `call` is gone, with this server perhaps: a later one does with the call what its policy
+    /// says.
     pub fn abandon(&mut self, call: CallId) {
-        if self.slots.abandon(call) {
+        if self.slots.abandon(call).is_some() {
             self.calls_may_have_finished();
         }
+    }
+
+    /// The handler of `call` was stopped for good: by its caller, by its deadline, or for another call. The store is told,
+    /// or a late attempt would run the call again at a later server; whoever asks what became of it waits for that.
+    //= C-36
+    pub fn stopped(&mut self, call: CallId) {
+        let Some(keeping) = self.slots.abandon(call) else { return };
+        // With the session go the records of its calls.
+        let is_kept = keeping != Keeping::Memory && self.state.end().is_none();
+        if is_kept {
+            self.settled = self.persist_slot(call.slot);
+        }
+        self.calls_may_have_finished();
     }
 
     /// Tells what became of a call; with `settle`, makes sure that a call that has not arrived never runs; with
@@ -212,6 +267,9 @@ impl Session {
         let mut finished = false;
         while let Some(call) = self.slots.recorded(record) {
             self.outbox.at_once(Effect::Recorded(call));
+            if let Ok((CallState::Done(kept), _)) = self.slots.query(call, false) {
+                self.tally.ended(kept.reply().code);
+            }
             finished = true;
         }
         if finished {
@@ -252,6 +310,7 @@ impl Session {
             match effect {
                 Effect::Dispatch(call) => {
                     self.slots.retract(call);
+                    self.tally.retracted();
                     self.outbox.at_once(Effect::NotRecorded(call, error.reason()));
                 }
                 effect => self.fail(effect, error.reason()),
@@ -260,8 +319,8 @@ impl Session {
         self.calls_may_have_finished();
     }
 
-    //= C-59
     /// Nobody knows what the store has of `record` and of what came after it.
+    //= C-59
     fn store_lost(&mut self, record: RecordId, error: &WriteError) {
         let lost = self.outbox.failed(record);
         // The end comes before the answers: who was told that nothing was opened finds nothing the next time.
@@ -321,8 +380,7 @@ impl Session {
     }
 
     fn persist_slot(&mut self, slot: SlotId) -> RecordId {
-        let record: Option<SlotRecord> = self.slots.record(slot);
-        match record {
+        match self.slots.record(slot) {
             Some(record) => self.persist(Change::Slot(Box::new(record))),
             // A slot that nothing was done with has nothing to keep.
             None => RecordId::default(),

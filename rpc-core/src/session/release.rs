@@ -9,7 +9,7 @@ use crate::negotiate::Unit;
 use crate::time::Timestamp;
 
 /// Releases that wait for running calls at the same time; a further one is refused.
-const WAITING_MAX: usize = 16;
+pub(super) const WAITING_MAX: usize = 16;
 
 /// A release that waits for running calls.
 #[derive(Debug)]
@@ -28,14 +28,24 @@ impl Session {
     ///
     /// The session has ended.
     pub fn release(&mut self, until: Timestamp, request: RequestId) -> Result<(), SessionUnknown> {
-        if !self.step(Input::ReleaseAsked) {
+        if self.state.after(Input::ReleaseAsked).is_none() {
             return Err(SessionUnknown);
+        }
+        //= L-38
+        //= I19
+        if !self.initiator_may_release() {
+            self.outbox.at_once(Effect::Answer { request, answer: Answer::ReleaseTokenMissing });
+            return Ok(());
+        }
+        self.step(Input::ReleaseAsked);
+        if self.wanted.is_some() {
+            self.release_moved();
         }
         let releasing = self.releasing.get_or_insert_with(|| Releasing { until, requests: Vec::new() });
         if releasing.requests.len() < WAITING_MAX {
             releasing.requests.push(request);
         } else {
-            let answer = Answer::ReleaseRefused { running: self.slots.running() };
+            let answer = Answer::ReleaseRefused { running: self.under_way() };
             self.outbox.at_once(Effect::Answer { request, answer });
         }
         self.calls_may_have_finished();
@@ -57,13 +67,22 @@ impl Session {
         Ok(())
     }
 
-    /// In release, the last running call ends the session. The tombstone is durable before anybody is told (I18).
+    /// In release, the last running call ends the session, or the last stream of which all is secured then. The tombstone
+    /// is durable before anybody is told (I18).
+    //= D-22
     pub(super) fn calls_may_have_finished(&mut self) {
-        if self.slots.running() > 0 || !self.step(Input::CallsFinished) {
+        if self.under_way() > 0 || !self.step(Input::CallsFinished) {
             return;
         }
         //= I18
-        self.answer_release(|| Answer::Released);
+        let summary = self.tally.summary();
+        self.answer_release(|| Answer::Released(summary));
+    }
+
+    /// Calls that run, and streams whose handlers have ended and of which not everything is secured.
+    fn under_way(&self) -> u32 {
+        let open = self.tally.open().iter().filter(|call| !self.slots.is_running(**call));
+        open.fold(self.slots.running(), |calls, _| calls + 1)
     }
 
     pub(super) fn release_time_up(&mut self) {
@@ -81,7 +100,10 @@ impl Session {
     //= I19
     pub(super) fn refuse_release(&mut self) {
         let Some(releasing) = self.releasing.take() else { return };
-        let running = self.slots.running();
+        if self.wanted.is_some() {
+            self.release_moved();
+        }
+        let running = self.under_way();
         for request in releasing.requests {
             let answer = Answer::ReleaseRefused { running };
             self.outbox.at_once(Effect::Answer { request, answer });
@@ -96,7 +118,13 @@ impl Session {
         }
     }
 
-    fn calls_under_way(&self) -> Vec<(CallId, CallState)> {
-        self.slots.running_calls().map(|call| (call, CallState::Running)).collect()
+    /// What becomes of the calls that are cut off: those that run, and those of which the caller may miss messages although
+    /// their handlers have ended. In the order of their slots.
+    fn calls_under_way(&mut self) -> Vec<(CallId, CallState)> {
+        let mut calls: Vec<CallId> = self.slots.running_calls().collect();
+        calls.extend(self.tally.open().iter().filter(|call| !self.slots.is_running(**call)));
+        calls.sort_unstable_by_key(|call| call.slot);
+        let mut state = |call| self.slots.query(call, false).map_or(CallState::Unknown, |(state, _)| state);
+        calls.into_iter().map(|call| (call, state(call))).collect()
     }
 }

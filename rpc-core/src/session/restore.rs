@@ -6,9 +6,11 @@ use super::lease::Lease;
 use super::lifecycle::State;
 use super::outbox::Outbox;
 use super::slots::Slots;
-use super::{Authority, RecordId, Session};
+use super::tally::Tally;
+use super::{Authority, RecordId, Session, release_token};
 use crate::id::{Epoch, SessionId};
 use crate::record::{Change, SessionRecord, SlotRecord};
+use crate::release::ReleaseToken;
 use crate::time::Timestamp;
 
 /// What the store has of a session whose server is gone.
@@ -52,7 +54,10 @@ impl Session {
             lease,
             connections: Vec::new(),
             slots: Slots::restore(agreement.slots, agreement.reply_bytes, &slots, forgetful),
+            tally: Tally::restore(&slots),
             releasing: None,
+            wanted: None,
+            token: release_token(&agreement, ReleaseToken::unknown),
             created: RecordId::default(),
             unclaimed: true,
             settled: RecordId::default(),

@@ -9,7 +9,7 @@ mod slot;
 use super::admission::{Admission, Admit, AdmitError, Keeping};
 use super::effect::RecordId;
 use crate::activity::Name;
-use crate::id::{Attempt, CallId, Sequence, SlotId};
+use crate::id::{Attempt, CallAttempt, CallId, Sequence, SlotId};
 use crate::policy::Cancellation;
 use crate::record::{Reply, SlotRecord};
 use crate::stream::secured::Resumption;
@@ -130,6 +130,22 @@ impl Slots {
         Ok(admission)
     }
 
+    /// Whether [`admit`](Self::admit) would answer that the handler runs.
+    pub(super) fn would_run(&self, admit: &Admit) -> bool {
+        let CallAttempt { call, attempt } = admit.attempt;
+        if call.slot.0 >= self.slots_max {
+            return false;
+        }
+        let unused = Slot::default();
+        let slot = self.slots.get(call.slot.0 as usize).unwrap_or(&unused);
+        if call.sequence <= slot.last {
+            return call.sequence == slot.last && slot.would_run_again(admit);
+        }
+        let forgotten = self.forgetful && !slot.used;
+        let is_next = !slot.is_running() && (call.sequence == slot.last.next() || forgotten);
+        is_next && !(forgotten && admit.keeping == Keeping::Memory && attempt > Attempt(0))
+    }
+
     /// The store knows of the intent of a call.
     pub(super) fn dispatched(&mut self, call: CallId) {
         if let Some(slot) = self.running_slot(call) {
@@ -210,12 +226,12 @@ impl Slots {
         }
     }
 
-    /// Records that a running call will not come to an end that anybody sees. Not of one whose reply is on its way to the
-    /// store.
-    pub(super) fn abandon(&mut self, call: CallId) -> bool {
-        let abandoned = self.running_slot(call).is_some_and(Slot::abandon);
-        self.running -= u32::from(abandoned);
-        abandoned
+    /// Remembers that a running call will not come to an end that anybody sees, and says where its record is kept. `None`:
+    /// it does not run, or its reply is on its way to the store.
+    pub(super) fn abandon(&mut self, call: CallId) -> Option<Keeping> {
+        let keeping = self.running_slot(call)?.abandon()?;
+        self.running -= 1;
+        Some(keeping)
     }
 
     /// From where the stream of `call` goes on, or where it came to its end, as far as the store knows; `None`: it is none

@@ -58,7 +58,13 @@ impl Inner {
             Change::Create(_) if stored.is_some() => return Err(WriteError::Exists),
             Change::Create(record) => self.put(*session, Stored::Live(*epoch, record.clone(), Vec::new())),
             Change::Update(record) => *self.live(*session)?.1 = record.clone(),
-            Change::Claim(epoch) => *self.live(*session)?.0 = *epoch,
+            Change::Claim(next) => {
+                let (stored, ..) = self.live(*session)?;
+                if *next <= *stored {
+                    return Err(WriteError::Fenced { stored: *stored });
+                }
+                *stored = *next;
+            }
             Change::Slot(slot) => put_slot(self.live(*session)?.2, slot),
             Change::Commit(slot, transaction) => {
                 self.live(*session)?;

@@ -1,6 +1,7 @@
 //! The store: what it must do, and the one that forgets when the process ends.
 
 mod memory;
+mod shared;
 #[cfg(any(test, feature = "testing"))]
 pub mod suite;
 
@@ -105,7 +106,8 @@ pub enum StoreError {
 /// - When [`commit`](Store::commit) returns, each write that was answered `Ok` is as safe as
 ///   [`durability`](Store::durability) says, and seen by every later `load` and `scan`.
 /// - Writes of one batch to one session are made in their order; a write is made only while the stored epoch is the
-///   writer's (I7), checked in the same transaction as the effect. A claim raises the epoch for the writes after it.
+///   writer's (I7), checked in the same transaction as the effect. A claim raises the epoch for the writes after it; one
+///   that would leave it or lower it is refused with [`WriteError::Fenced`].
 /// - Transactions of one batch are made in its order: one that has read what an earlier one writes is refused.
 /// - A write that was answered with an error has no effect, now or later; except that after [`StoreError::Failed`] it
 ///   may have one, which is why the store then stays closed until it is opened again.

@@ -74,6 +74,12 @@ impl Running {
         }
     }
 
+    /// Both begin anew here: nothing before counts.
+    pub(super) fn restart(&mut self) {
+        self.crc = 0;
+        self.restart_chain();
+    }
+
     /// CRC32C of everything so far.
     pub(super) fn crc(&self) -> u32 {
         self.crc

@@ -2,8 +2,10 @@
 
 use super::position::{Generation, Position, Serial};
 use super::splitter::TooLong;
+use crate::dialog::{self, Token};
 use crate::error::Reason;
 use crate::id::Attempt;
+use crate::negotiate::Unit;
 
 /// Why a stream is over before its end. Nothing more is delivered or sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -122,6 +124,57 @@ pub enum Violation {
     /// A frame that does not parse.
     #[error("a control frame that does not parse")]
     Malformed,
+    /// A primitive of the dialog was confirmed that was not said.
+    #[error("primitive {number} confirmed, the last one was {last}")]
+    Unsaid {
+        /// What was confirmed.
+        number: u64,
+        /// The last that was said.
+        last: u64,
+    },
+    /// A primitive of the dialog is missing.
+    #[error("primitive {number} comes after {last}")]
+    Missed {
+        /// What came.
+        number: u64,
+        /// The last that came before.
+        last: u64,
+    },
+    /// More pieces of typed or expedited data, or more primitives that wait for data, than allowed.
+    #[error("too many primitives that nobody has taken")]
+    TooManyPieces,
+    /// A transfer of a token that was not the peer's, or of which the two sides know different owners.
+    #[error("generation {generation} of the {token} token cannot be, it has {known}")]
+    Token {
+        /// Which.
+        token: Token,
+        /// What the peer says.
+        generation: u64,
+        /// What this side knows.
+        known: u64,
+    },
+    /// A resynchronization does not say who has which token.
+    #[error("not each available token once")]
+    Tokens,
+    /// A primitive of a unit that is off.
+    #[error("the unit {0:?} is off")]
+    UnitOff(Unit),
+    /// What the peer may not say now, by the table of the dialog.
+    #[error("{event} in the state {state}")]
+    OutOfPlace {
+        /// What it said.
+        event: dialog::Event,
+        /// The state of this side.
+        state: dialog::State,
+    },
+    /// A resynchronization to where it cannot go.
+    #[error("resynchronizes to {serial} at {position}")]
+    Resynchronized {
+        /// The serial.
+        serial: Serial,
+        /// Where it is to go on.
+        position: Position,
+    },
     /// A message or frame over the bound.
     #[error(transparent)]
     TooLong(#[from] TooLong),
@@ -172,6 +225,24 @@ pub enum SyncError {
         /// How many were given, those before a resumption included.
         given: u64,
     },
+}
+
+/// A sync point was not taken in a stream with a dialog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlaceError {
+    /// The dialog does not permit it now.
+    #[error(transparent)]
+    Dialog(#[from] dialog::DialogError),
+    /// As where there is no dialog.
+    #[error(transparent)]
+    Sync(#[from] SyncError),
+    /// A major point waits for its answer.
+    #[error("a major point waits for its answer")]
+    Closing,
+    /// Answers to major points are the session's own.
+    #[error("not a point that applications place")]
+    NotForApplications,
 }
 
 /// A point was not secured.

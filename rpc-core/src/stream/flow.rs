@@ -1,6 +1,8 @@
 //! One side of one streaming call, over all its attempts: what a shell holds under one lock.
 
 mod attempt;
+mod dialog;
+mod heeding;
 mod step;
 mod storing;
 
@@ -15,10 +17,12 @@ use super::receiver::{Receiver, Taken};
 use super::run::Run;
 use super::secured::Resumption;
 use super::sender::{Out, Sender};
+use crate::dialog::Dialog;
 use crate::frame::{Frame, Head};
 use crate::id::Attempt;
 use crate::time::Timestamp;
 use attempt::Current;
+use dialog::Speech;
 
 pub use step::{Progress, Side, Step, Take};
 pub use storing::StorageMark;
@@ -45,7 +49,9 @@ pub use storing::StorageMark;
 ///    used up.
 /// 5. Where the stream is [durable](super::Config::durable), [`unstored`](Self::unstored) after each of these whether there
 ///    is something to store, and [`stored`](Self::stored) or [`store_failed`](Self::store_failed) when that was done.
-/// 6. After each of these, [`poll`](Self::poll) with the attempt's number until it answers [`Step::Idle`], writing what
+/// 6. Where the stream has a [dialog](super::Config::dialog), [`app_idle`](Self::app_idle) when the application's body has
+///    nothing ready: tokens that were given go over then. What the peer says in the dialog is asked for after each input.
+/// 7. After each of these, [`poll`](Self::poll) with the attempt's number until it answers [`Step::Idle`], writing what
 ///    it hands out in that order, and again at `wake`.
 ///
 /// Nothing here blocks, and no method may be called from within another.
@@ -53,7 +59,7 @@ pub use storing::StorageMark;
 pub struct Flow {
     side: Side,
     keepalive: Duration,
-    sender: Sender,
+    pub(super) sender: Sender,
     receiver: Receiver,
     /// It went on from a resumption: no attempt begins where nothing is known.
     is_resumed: bool,
@@ -69,6 +75,8 @@ pub struct Flow {
     head: Option<Head>,
     cancelled: bool,
     failed: Option<StreamError>,
+    /// Boxed: most streams have none.
+    speech: Option<Box<Speech>>,
 }
 
 impl Flow {
@@ -96,6 +104,8 @@ impl Flow {
         flow.sender = flow.sender.restored();
         flow.receiver = flow.receiver.restored();
         flow.is_restored = true;
+        flow.speech = config.dialog.as_ref().map(|terms| Box::new(Speech::new(terms, true)));
+        flow.heed();
         flow
     }
 
@@ -106,7 +116,7 @@ impl Flow {
             Side::Client => (requests, responses),
             Side::Server => (responses, requests),
         };
-        Self {
+        let mut flow = Self {
             side,
             keepalive: config.keepalive,
             sender: Sender::from_point(config, sent),
@@ -121,7 +131,10 @@ impl Flow {
             head: None,
             cancelled: false,
             failed: None,
-        }
+            speech: config.dialog.as_ref().map(|terms| Box::new(Speech::new(terms, false))),
+        };
+        flow.heed();
+        flow
     }
 
     /// Nobody will resume the call: the session ended, or its deadline passed.
@@ -140,7 +153,7 @@ impl Flow {
     pub fn data_in(&mut self, attempt: Attempt, run: Run) -> Result<(), Fenced> {
         self.is_current(attempt)?;
         if self.failed.is_none() {
-            let done = self.receiver.messages(run);
+            let done = self.receiver.messages(run).and_then(|()| self.arrived());
             self.keep(done);
         }
         Ok(())
@@ -167,19 +180,23 @@ impl Flow {
             }
             (Side::Client | Side::Server, Frame::At(at)) => self.receiver.at(at),
             (Side::Client | Side::Server, Frame::Received(received)) => self.sender.peer_has(&received),
-            (Side::Client | Side::Server, Frame::Sync(point)) => self.receiver.sync(point),
+            (Side::Client | Side::Server, Frame::Sync(point)) => self
+                .check_kind(point.kind)
+                .map_err(StreamError::from)
+                .and_then(|()| self.receiver.sync(point))
+                .and_then(|()| self.arrived()),
             (Side::Client | Side::Server, Frame::SyncAck(ack)) => {
-                self.sender.ack(ack).map_err(StreamError::from)
+                self.sender.ack(ack).map(|()| self.synchronize()).map_err(StreamError::from)
             }
             (Side::Client | Side::Server, Frame::Credit(credit)) => {
                 self.sender.credit(credit).map_err(StreamError::from)
             }
-            // No unit of the dialog is on.
-            (Side::Client | Side::Server, Frame::Dialog(_) | Frame::DialogAck(_)) => {
-                Err(Violation::Malformed.into())
-            }
+            (Side::Client | Side::Server, Frame::Dialog(said)) => self.heard(said),
+            (Side::Client | Side::Server, Frame::DialogAck(ack)) => self.heard_ack(ack),
             (Side::Client | Side::Server, Frame::Keepalive) => Ok(()),
-            (Side::Client | Side::Server, Frame::End(position)) => self.receiver.end(position),
+            (Side::Client | Side::Server, Frame::End(position)) => {
+                self.receiver.end(position).and_then(|()| self.arrived())
+            }
         };
         self.keep(done);
         Ok(())
@@ -198,7 +215,9 @@ impl Flow {
             None | Some(StreamError::Incomplete(_)) => self.failed,
             Some(error) => return Take::Failed(error),
         };
-        match self.receiver.take() {
+        let taken = self.receiver.take();
+        self.synchronize();
+        match taken {
             Taken::Messages(run) => Take::Messages(run),
             Taken::Point(point) => Take::Point(point),
             Taken::End => Take::End,
@@ -223,19 +242,22 @@ impl Flow {
     ///
     /// See [`Receiver::secure`].
     pub fn secure(&mut self, serial: Serial, state: Bytes) -> Result<(), SecureError> {
-        self.receiver.secure(serial, state)
+        let secured = self.receiver.secure(serial, state);
+        self.synchronize();
+        secured
     }
 
     /// Whether the application's body is to be polled. Without a connection too: until the window is full. Then what the
     /// peer says opens it, in [`control_in`](Self::control_in) or with an [`attempt`](Self::attempt), and nothing else.
     pub fn wants_data(&self) -> bool {
-        self.failed.is_none() && self.sender.has_room()
+        self.failed.is_none() && self.sender.wants_data()
     }
 
     /// The application's body gave these bytes, cut anywhere; their end is the end of a batch.
     pub fn app_sends(&mut self, bytes: Bytes) {
         if self.failed.is_none() {
             let done = self.sender.push(bytes);
+            self.gave();
             self.keep(done);
         }
     }
@@ -315,7 +337,9 @@ impl Flow {
             }
             None => {
                 let silent = current.spoke + keepalive;
-                Step::Idle { wake: self.sender.wake().map_or(silent, |point| point.min(silent)) }
+                let dialog = self.dialog().and_then(Dialog::wake);
+                let wake = [self.sender.wake(), dialog].into_iter().flatten().min();
+                Step::Idle { wake: wake.map_or(silent, |wake| wake.min(silent)) }
             }
         })
     }
@@ -345,27 +369,6 @@ impl Flow {
         self.sender.is_secured()
     }
 
-    /// How far it has come.
-    pub fn progress(&self) -> Progress {
-        Progress {
-            sent: self.sender.sent(),
-            sent_received: self.sender.received(),
-            sent_secured: self.sender.secured(),
-            sent_again: self.sender.sent_again(),
-            received: self.receiver.received(),
-            delivered: self.receiver.delivered(),
-            received_secured: self.receiver.secured(),
-            resumes: self.resumes,
-        }
-    }
-
-    /// From where the call can go on when nothing else is left of it, with the states of both applications. Where the
-    /// stream is durable, what is not stored is not in it: this may be told to others.
-    //= S-10
-    pub fn resumption(&self) -> Resumption {
-        self.directions(self.sender.resumption(), self.receiver.resumption())
-    }
-
     /// The side that sends.
     pub fn sender(&self) -> &Sender {
         &self.sender
@@ -387,18 +390,30 @@ impl Flow {
         if std::mem::take(&mut current.received_due) {
             return Some(Step::Control(Frame::Received(self.receiver.has())));
         }
+        if self.speech.is_some()
+            && let Some(frame) = self.dialog_step(now)
+        {
+            return Some(Step::Control(frame));
+        }
+        let current = self.current.as_mut()?;
         if std::mem::take(&mut current.head_due)
             && let Some(head) = &self.head
         {
             return Some(Step::Control(Frame::Head(head.clone())));
         }
+        if self.is_storing_base() {
+            return None;
+        }
         if let Some(frame) = self.receiver.step() {
             return Some(Step::Control(frame));
         }
-        self.sender.step(now).map(|out| match out {
-            Out::Data(bytes) => Step::Data(bytes),
-            Out::Frame(frame) => Step::Control(frame),
-        })
+        match self.sender.step(now) {
+            Some(Out::Data(bytes)) => Some(Step::Data(bytes)),
+            Some(Out::Frame(frame)) => Some(Step::Control(frame)),
+            // What a resynchronization waited for may be sent, or cannot be.
+            None if self.speech.is_some() => self.dialog_step(now).map(Step::Control),
+            None => None,
+        }
     }
 
     /// Remembers the first error. A client tells the server that it gives up.

@@ -22,9 +22,13 @@
 //!   the server has died, its flow is [restored](flow::Flow::restored) while the client's lives on: requests come again from
 //!   the stored point, and what the handler gives again of the responses is compared with what the client has. From there
 //!   the direction goes on in a new [`Generation`](position::Generation).
+//! - Where a stream has a [dialog](crate::dialog), that says when its sender may send, and a resynchronization lets a direction
+//!   go on at a new base: nothing older is delivered any more, but for what lies before a separating point. A major point holds
+//!   its sender until both sides have everything of the dialogue unit.
 //! - Digests are compared wherever two attempts are joined and at each sync point. See [`Verify`] for what that means
 //!   for the messages between two points.
 
+mod answer;
 mod cadence;
 pub mod digest;
 pub mod error;
@@ -33,6 +37,7 @@ mod points;
 pub mod position;
 pub mod receiver;
 mod replay;
+mod resetting;
 pub mod resume;
 pub mod run;
 pub mod secured;
@@ -46,6 +51,7 @@ use std::time::Duration;
 
 pub use points::{POINTS_UNCONFIRMED_MAX, STATE_BYTES_UNCONFIRMED_MAX};
 
+use crate::dialog::Terms;
 use crate::policy::{Checkpoint, Secure};
 use crate::stream::digest::DigestKind;
 use crate::stream::position::Position;
@@ -84,6 +90,8 @@ pub struct Config {
     pub verify: Verify,
     /// After how long a silence a side says that it is there. Default 20 s: nginx ends what is silent for 60 s.
     pub keepalive: Duration,
+    /// The dialog of the stream, where its method and session have one. Default: none, which costs nothing.
+    pub dialog: Option<Terms>,
     /// The protocol's [`CREDIT_AT_FIRST`]; tests of small windows that differ have a smaller one.
     credit_at_first: Position,
 }
@@ -100,6 +108,7 @@ impl Default for Config {
             digest: DigestKind::Crc32c,
             verify: Verify::AtOnce,
             keepalive: Duration::from_secs(20),
+            dialog: None,
             credit_at_first: CREDIT_AT_FIRST,
         }
     }

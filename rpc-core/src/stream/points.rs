@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use crate::frame::SyncPoint;
+use crate::dialog::{ResyncKind, Serials};
+use crate::frame::{PointKind, SyncPoint};
 use crate::stream::position::{Position, Serial};
 use crate::stream::secured::Secured;
 
@@ -12,23 +13,7 @@ pub const POINTS_UNCONFIRMED_MAX: usize = 1_024;
 /// Most bytes of state that the unconfirmed points of one direction carry together.
 pub const STATE_BYTES_UNCONFIRMED_MAX: usize = 1 << 20;
 
-/// The three variables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Serials {
-    /// V(M): the number of the next point.
-    pub(super) next: Serial,
-    /// V(A): the lowest number that is not confirmed.
-    pub(super) unconfirmed: Serial,
-    /// V(R): the lowest number to which a restart may go back.
-    pub(super) restart: Serial,
-}
-
 impl Serials {
-    /// As an activity starts: all three are 1.
-    //= D-18
-    pub(super) const START: Self =
-        Self { next: Serial::FIRST, unconfirmed: Serial::FIRST, restart: Serial::FIRST };
-
     /// As it is resumed at a secured point.
     //= D-18
     fn resumed(at: Serial) -> Self {
@@ -41,6 +26,13 @@ impl Serials {
         let serial = self.next;
         self.next = serial.next();
         serial
+    }
+
+    /// A major point is confirmed: nothing goes back behind it. Nothing but an answer to the peer's was placed after it, so
+    /// that V(M) is the number after its own.
+    //= S-6, I12
+    fn close_unit(&mut self, major: Serial) {
+        self.restart = major.next();
     }
 
     /// A confirmation confirms all up to `serial`. False if all those were confirmed already.
@@ -105,8 +97,17 @@ impl Points {
     /// Places a point; its serial is set here.
     pub(super) fn place(&mut self, mut point: SyncPoint) {
         point.serial = self.serials.place();
+        if point.kind == PointKind::MajorAnswer {
+            // Who answers has confirmed by that.
+            self.serials.close_unit(point.serial);
+        }
         self.state_bytes += point.state.len();
         self.waiting.push_back(point);
+    }
+
+    /// The last one that was placed, if it waits.
+    pub(super) fn last(&self) -> Option<&SyncPoint> {
+        self.waiting.back()
     }
 
     /// Forgets the points up to `serial`; answers where the last of them lies, or `None` if it was confirmed already.
@@ -117,6 +118,10 @@ impl Points {
         while self.waiting.front().is_some_and(|point| point.serial <= serial) {
             let Some(point) = self.waiting.pop_front() else { break };
             self.state_bytes -= point.state.len();
+            match point.kind {
+                PointKind::Major => self.serials.close_unit(point.serial),
+                PointKind::Minor | PointKind::Separating | PointKind::MajorAnswer => {}
+            }
             self.confirmed = Some(point);
         }
         Ok(Some(self.secured()))
@@ -132,7 +137,21 @@ impl Points {
     //= D-11
     pub(super) fn set(&mut self, next: Serial) {
         debug_assert!(self.waiting.is_empty(), "a restored sender places none before it knows their numbers");
-        self.serials = Serials { next, unconfirmed: next, ..self.serials };
+        self.serials = Serials { next, unconfirmed: next, restart: next };
+    }
+
+    /// Everything begins anew at `base`: no point before it is remembered or waits.
+    pub(super) fn reset(&mut self, kind: ResyncKind, base: SyncPoint) {
+        self.serials = self.serials.after(kind, base.serial.next());
+        self.serials.restart = self.serials.restart.min(self.serials.next);
+        self.waiting.clear();
+        self.state_bytes = 0;
+        self.confirmed = Some(base);
+    }
+
+    /// Nothing is known of the points before V(M), so that nothing goes back behind it.
+    pub(super) fn forget_restart(&mut self) {
+        self.serials.restart = self.serials.next;
     }
 
     /// The serial of the first waiting point at or after `position`; V(M) if there is none.

@@ -84,8 +84,8 @@ impl fmt::Display for Serial {
     }
 }
 
-/// How often a direction was resynchronized: its sender was [restored](super::flow::Flow::restored) and set its sync points
-/// anew. What belongs to an older generation is void.
+/// How often a direction was resynchronized: the applications agreed to go back, or its sender was
+/// [restored](super::flow::Flow::restored) and set its sync points anew. What belongs to an older generation is void.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Generation(pub u32);
 

@@ -3,6 +3,8 @@
 mod arrival;
 mod frameless;
 mod here;
+mod holding;
+mod resetting;
 mod securing;
 mod storing;
 
@@ -14,12 +16,14 @@ use super::cadence::Cadence;
 use super::digest::Running;
 use super::error::{SecureError, StreamError, Violation};
 use super::position::{Generation, Position, Serial};
+use super::resetting::Heard;
 use super::run::Run;
 use super::secured::Secured;
 use super::{Config, POINTS_UNCONFIRMED_MAX, STATE_BYTES_UNCONFIRMED_MAX, Verify};
-use crate::frame::{At, Credit, Frame, Received, STATE_BYTES_MAX, SyncPoint};
+use crate::frame::{At, Credit, Frame, PointKind, Received, STATE_BYTES_MAX, SyncPoint};
 use arrival::{Arrival, Part};
 use here::Here;
+use holding::Answers;
 use securing::Securing;
 
 /// What the application gets when it asks for more.
@@ -42,6 +46,7 @@ pub enum Taken {
 #[derive(Debug)]
 pub struct Receiver {
     window: Position,
+    credit_at_first: Position,
     verify: Verify,
     cadence: Cadence,
     digest: Running,
@@ -69,12 +74,25 @@ pub struct Receiver {
     here: Here,
     /// In which END came.
     ended_in: Generation,
+    /// V(R) of this side: nothing goes back behind it.
+    restart: Serial,
+    /// Nothing is delivered beyond the last separating point.
+    held: bool,
+    reset: Heard,
+    /// The generation of what the application is given, and how many begin behind it in the queue.
+    delivers: Generation,
+    bases: usize,
+    /// Told by RECEIVED that a separating point came.
+    received_due: bool,
+    answers: Answers,
 }
 
 #[derive(Debug)]
 enum Queued {
     Messages(Run),
     Point(SyncPoint),
+    /// Of a resynchronization: what follows belongs to the next generation, and lies after that place.
+    Base(Position, Generation),
 }
 
 impl Receiver {
@@ -90,6 +108,7 @@ impl Receiver {
         let credit = config.credit_at_first();
         Self {
             window: config.window(),
+            credit_at_first: credit,
             verify: config.verify,
             cadence: Cadence::new(config, start),
             digest: Running::from_point(config.digest, secured.map(|point| &point.digest)),
@@ -110,6 +129,13 @@ impl Receiver {
             generation: Generation::default(),
             here: Here::default(),
             ended_in: Generation::default(),
+            restart: Serial::FIRST,
+            held: false,
+            reset: Heard::Yes,
+            delivers: Generation::default(),
+            bases: 0,
+            received_due: false,
+            answers: Answers::default(),
         }
     }
 
@@ -229,7 +255,9 @@ impl Receiver {
         }
         self.credit_due = true;
         if point.serial < self.next_serial {
-            return self.securing.compare(&point);
+            self.securing.compare(&point)?;
+            self.came_again(&point);
+            return Ok(());
         }
         if point.serial > self.next_serial || is != self.received {
             return Err(Violation::Serial { serial: point.serial, expected: self.next_serial }.into());
@@ -269,7 +297,9 @@ impl Receiver {
     //= S-3, I10
     pub fn take(&mut self) -> Taken {
         self.taken = self.delivered;
-        while let Some(next) = self.queue.pop_front() {
+        while !self.is_held_here()
+            && let Some(next) = self.queue.pop_front()
+        {
             match next {
                 Queued::Messages(run) => {
                     let end = self.delivered.plus(run.messages(), run.bytes());
@@ -280,11 +310,24 @@ impl Receiver {
                     self.delivered = end;
                     return Taken::Messages(run);
                 }
-                Queued::Point(point) => {
+                Queued::Point(mut point) => {
                     self.credit_due = true;
+                    self.answers.passed(&point);
+                    let is_old = self.is_before_base();
                     //= S-3
-                    if !self.unwanted && self.securing.passed(&point) {
+                    if !self.unwanted && self.securing.passed(&point, is_old) {
+                        if point.kind == PointKind::MajorAnswer {
+                            point.state = Bytes::new();
+                        }
                         return Taken::Point(point);
+                    }
+                }
+                Queued::Base(base, generation) => {
+                    self.bases -= 1;
+                    self.delivers_from(base, generation);
+                    if !self.unwanted {
+                        // The application learns first that it goes on elsewhere.
+                        return Taken::Wait;
                     }
                 }
             }
@@ -321,6 +364,9 @@ impl Receiver {
     /// The next frame for the sender: confirmations first, then credit.
     pub fn step(&mut self) -> Option<Frame> {
         self.arrival.as_ref()?;
+        if std::mem::take(&mut self.received_due) {
+            return Some(Frame::Received(self.has()));
+        }
         if let Some(ack) = self.securing.ack() {
             return Some(Frame::SyncAck(ack));
         }
@@ -359,11 +405,6 @@ impl Receiver {
         self.delivered
     }
 
-    /// Bytes that wait for the application or are in its hands.
-    pub fn kept_bytes(&self) -> u64 {
-        self.received.since(self.taken).bytes
-    }
-
     fn limit(&self) -> Position {
         self.taken.plus(self.window.messages, self.window.bytes)
     }
@@ -371,6 +412,13 @@ impl Receiver {
     /// The next point is here, and its digest right.
     fn arrived(&mut self, point: SyncPoint) {
         self.next_serial = point.serial.next();
+        self.received_due |= point.kind == PointKind::Separating;
+        self.answers.arrived(&point);
+        if self.taken == point.position {
+            // Nothing lies before it that the application has not used up, and it may not ask for long: the caller of an upload
+            // reads its answer at the end.
+            self.answers.passed(&point);
+        }
         self.verified = point.position;
         self.cadence.placed(point.position);
         let again = self.here.place(&point.state);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::digest::Digest;
 use super::position::{Position, Serial};
-use crate::frame::{PointKind, SyncPoint};
+use crate::frame::{PointKind, SyncAck, SyncPoint};
 
 /// The last secured point of one direction, with what both applications left there. `Debug` shows no state.
 #[derive(Clone, PartialEq, Eq)]
@@ -25,8 +25,25 @@ pub struct Secured {
 
 impl Secured {
     pub(super) fn new(point: &SyncPoint, receiver_state: Bytes) -> Self {
-        let SyncPoint { serial, position, digest, ref state, kind: _ } = *point;
-        Self { serial, position, digest, sender_state: state.clone(), receiver_state }
+        let SyncPoint { serial, position, digest, ref state, kind } = *point;
+        let sender_state = match kind {
+            PointKind::Minor | PointKind::Separating | PointKind::Major => state.clone(),
+            // Not an application's.
+            PointKind::MajorAnswer => Bytes::new(),
+        };
+        Self { serial, position, digest, sender_state, receiver_state }
+    }
+
+    /// Whether it belongs to the generation that begins at `base`, rather than to an older one.
+    pub(super) fn is_from(&self, base: &Self) -> bool {
+        let here = self.position == base.position;
+        let is_later = here && self.serial > base.serial && self.digest.crc == base.digest.crc;
+        self == base || is_later || !here && base.position.within(self.position)
+    }
+
+    /// The confirmation of the point.
+    pub(super) fn ack(&self) -> SyncAck {
+        SyncAck { serial: self.serial, state: self.receiver_state.clone() }
     }
 
     /// The point as it was placed.

@@ -1,24 +1,32 @@
 //! One direction at the side that sends it.
 
+mod answering;
 mod asked;
+mod holding;
 mod line;
 mod out;
 mod placing;
 mod rejoining;
+mod resetting;
+mod standing;
 
 use bytes::Bytes;
 
 use super::Config;
+use super::answer::Answered;
 use super::cadence::Cadence;
 use super::digest::Running;
 use super::error::{StreamError, Unsendable, Violation};
 use super::points::{NotPlaced, Points};
 use super::position::{Generation, Position, Serial};
 use super::replay::Replay;
+use super::resetting::Heard;
 use super::secured::Secured;
 use super::splitter::{Piece, Splitter};
-use crate::frame::{At, Credit, Frame, Received, SyncAck, SyncPoint};
+use crate::dialog::Sending;
+use crate::frame::{At, Credit, Frame, PointKind, Received, SyncAck, SyncPoint};
 use crate::time::Timestamp;
+use answering::Unit;
 use asked::Asked;
 use line::{Line, Tentative};
 pub use out::Out;
@@ -31,6 +39,7 @@ use rejoining::{Place, Rejoining};
 #[derive(Debug)]
 pub struct Sender {
     window: Position,
+    credit_at_first: Position,
     cadence: Cadence,
     splitter: Splitter,
     replay: Replay,
@@ -54,6 +63,19 @@ pub struct Sender {
     rejoining: Option<Rejoining>,
     /// What the peer had when this sender, which was restored, came to it.
     rejoined: Option<Place>,
+    sending: Sending,
+    /// While a resynchronization is under way: no credit is left for what lies before a separating point.
+    is_stuck: bool,
+    /// The last separating point that was placed, and after how many messages it lies.
+    separating: Option<(Serial, u64)>,
+    /// The number of the next point, as far as the peer has come for certain.
+    peer_next: Serial,
+    unit: Option<Unit>,
+    /// After how many messages the answer to the peer's major point is to be placed.
+    answer: Option<(u64, Answered)>,
+    /// END was written in some attempt: no point can follow.
+    end_written: bool,
+    reset: Heard,
 }
 
 impl Sender {
@@ -68,9 +90,9 @@ impl Sender {
     pub fn from_point(config: &Config, secured: Option<&Secured>) -> Self {
         let start = secured.map_or(Position::ORIGIN, |point| point.position);
         let credit = config.credit_at_first();
-        let ack = |point: &Secured| SyncAck { serial: point.serial, state: point.receiver_state.clone() };
         Self {
             window: config.window(),
+            credit_at_first: credit,
             cadence: Cadence::new(config, start),
             splitter: Splitter::new(config.message_bytes_max),
             replay: Replay::starting_at(start),
@@ -82,12 +104,20 @@ impl Sender {
             peer_received: start,
             sent_again: 0,
             batch_ended: false,
-            confirmed: secured.map(|point| (point.point(), ack(point))),
+            confirmed: secured.map(|point| (point.point(), point.ack())),
             tentative: Tentative::new(),
             line: None,
             generation: Generation::default(),
             rejoining: None,
             rejoined: None,
+            sending: Sending::New,
+            is_stuck: false,
+            separating: None,
+            peer_next: secured.map_or(Serial::FIRST, |point| point.serial.next()),
+            unit: None,
+            answer: None,
+            end_written: false,
+            reset: Heard::Yes,
         }
     }
 
@@ -178,9 +208,15 @@ impl Sender {
     /// As with [`attempt`](Self::attempt).
     pub fn peer_has(&mut self, peer: &Received) -> Result<(), StreamError> {
         self.check(peer)?;
+        if self.is_of_another_generation(peer) {
+            self.answered_from_afar(peer);
+            return Ok(());
+        }
         if let Some(rejoining) = self.rejoining {
             return self.rejoin(rejoining, peer);
         }
+        self.reset = Heard::Yes;
+        self.peer_expects(peer.next);
         self.confirm(peer.secured)?;
         if !self.answered(peer) {
             return Ok(());
@@ -203,6 +239,9 @@ impl Sender {
     /// Another generation, a point that does not exist, or a place that was not sent or is no longer kept.
     //= S-12
     pub fn check(&self, peer: &Received) -> Result<(), Violation> {
+        if self.is_of_another_generation(peer) {
+            return Ok(());
+        }
         if let Some(rejoining) = self.rejoining {
             return self.check_rejoining(rejoining, peer);
         }
@@ -242,7 +281,11 @@ impl Sender {
     /// There is no such point.
     //= S-2, S-5, S-12, I11
     pub fn ack(&mut self, ack: SyncAck) -> Result<(), Violation> {
+        if self.is_ack_of_another_generation(ack.serial) {
+            return Ok(());
+        }
         self.confirm(ack.serial)?;
+        self.peer_expects(ack.serial.next());
         // A resume repeats the last confirmation, since RECEIVED brings the serial without the state.
         let last = self.points.confirmed().filter(|point| point.serial == ack.serial);
         if let Some(point) = last {
@@ -253,7 +296,7 @@ impl Sender {
 
     /// What is to be written next in this attempt; `None` if there is nothing, or it has to wait.
     pub fn step(&mut self, now: Timestamp) -> Option<Out> {
-        if self.rejoining.is_some() {
+        if self.rejoining.is_some() || self.is_silent() {
             return None;
         }
         // What a restored sender did not send waits for a point, too.
@@ -271,7 +314,11 @@ impl Sender {
                 && point.position == self.replay.cursor()
             {
                 line.next_point = point.serial.next();
+                line.unit_written |= point.kind == PointKind::Major;
                 return Some(Out::Frame(Frame::Sync(point.clone())));
+            }
+            if let Some(point) = self.unanswered() {
+                return Some(Out::Frame(Frame::Sync(point)));
             }
             if self.place_point(now) {
                 continue;
@@ -280,6 +327,7 @@ impl Sender {
                 return Some(Out::Data(data));
             }
             if !self.place_point_at_rest(now) {
+                self.stuck();
                 return self.finish();
             }
         }
@@ -290,67 +338,6 @@ impl Sender {
         self.line.as_ref()?;
         let stopped = self.is_stopped().then(|| self.cadence.wake_when_stopped()).flatten();
         [self.cadence.wake(), stopped].into_iter().flatten().min()
-    }
-
-    /// End of what was sent at least once.
-    pub fn sent(&self) -> Position {
-        self.replay.sent()
-    }
-
-    /// End of what the peer said that it has.
-    pub fn received(&self) -> Position {
-        self.peer_received.max(self.points.secured())
-    }
-
-    /// Bytes that were sent when they had been sent before, in all attempts so far.
-    pub fn sent_again(&self) -> u64 {
-        self.sent_again
-    }
-
-    /// End of what the peer has secured.
-    pub fn secured(&self) -> Position {
-        self.points.secured()
-    }
-
-    /// What the peer's application left when it last secured a point.
-    pub fn confirmed(&self) -> Option<&SyncAck> {
-        self.confirmed.as_ref().map(|(_, ack)| ack)
-    }
-
-    /// From where this direction can go on without what is kept here: the last point whose confirmation came with the
-    /// state of the peer's application.
-    ///
-    /// That may be an earlier one than [`secured`](Self::secured): a resume tells the serial first and the state after
-    /// it. The peer's application, whose confirmation may be lost altogether, has to expect an earlier one anyway.
-    //= S-10
-    pub fn resumption(&self) -> Option<Secured> {
-        self.confirmed.as_ref().map(|(point, ack)| Secured::new(point, ack.state.clone()))
-    }
-
-    /// Where the next byte belongs.
-    pub fn cursor(&self) -> Position {
-        self.replay.cursor()
-    }
-
-    /// Bytes kept, and what it costs to keep them.
-    pub fn kept_bytes(&self) -> u64 {
-        self.replay.cost()
-    }
-
-    /// How often the direction was set anew.
-    pub fn generation(&self) -> Generation {
-        self.generation
-    }
-
-    /// Everything including END was written in this attempt.
-    pub fn is_finished(&self) -> bool {
-        self.line.as_ref().is_some_and(|line| line.end_sent)
-    }
-
-    /// Everything was given, sent and secured: the peer needs nothing more of this direction.
-    pub fn is_secured(&self) -> bool {
-        let all = self.points.secured() == self.replay.end() && self.asked.is_empty();
-        self.ended && all && self.rejoining.is_none()
     }
 
     /// The peer's RECEIVED came. Whether this sender has to jump there.
@@ -391,15 +378,16 @@ impl Sender {
     }
 
     fn data(&mut self, now: Timestamp) -> Option<Bytes> {
+        let held = self.holds_at();
         let line = self.line.as_mut()?;
         let (cursor, base) = (self.replay.cursor(), self.replay.base());
         let first_time = cursor == self.replay.sent();
         let stop = if first_time {
-            self.asked.next()
+            [self.asked.next(), self.answer.map(|(at, _)| at)].into_iter().flatten().min()
         } else {
             self.points.waiting(line.next_point).map(|point| point.position.messages)
         };
-        let stop = stop.unwrap_or(u64::MAX);
+        let stop = stop.unwrap_or(u64::MAX).min(held);
         if stop <= cursor.messages || line.is_crowded(self.replay.unsent()) {
             return None;
         }
@@ -423,15 +411,17 @@ impl Sender {
     }
 
     fn all_is_sent(&self) -> bool {
-        self.ended && self.replay.cursor() == self.replay.end() && self.asked.is_empty()
+        let all_is_placed = self.asked.is_empty() && self.answer.is_none();
+        self.ended && self.replay.cursor() == self.replay.end() && all_is_placed
     }
 
     //= S-22
     fn finish(&mut self) -> Option<Out> {
         let all_is_pointed = self.cadence.last() == self.replay.sent();
-        if !self.all_is_sent() || !all_is_pointed || self.is_finished() {
+        if !self.all_is_sent() || !all_is_pointed || self.is_finished() || !self.may_end() {
             return None;
         }
+        self.end_written = true;
         self.line.as_mut()?.end_sent = true;
         Some(Out::Frame(Frame::End(self.replay.end())))
     }

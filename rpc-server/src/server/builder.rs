@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rpc_core::config::{Limits, Terms};
+use rpc_core::negotiate::Unit;
 use rpc_core::policy::Described;
 use rpc_core::store::Store;
 use rpc_proto::pb::session::v1::session_service_server::SessionServiceServer;
@@ -21,6 +22,7 @@ use crate::layers::Handler;
 use crate::methods::{Access, Methods};
 use crate::net::{self, Report};
 use crate::service;
+use crate::sessions::ends::{EndedSession, Ends, Hook};
 use crate::sessions::{Entropy, Sessions, SystemEntropy};
 
 /// Calls that run at the same time.
@@ -51,6 +53,7 @@ struct Settings {
     calls_max: usize,
     message_bytes_max: usize,
     entropy: Box<dyn Entropy>,
+    hooks: Vec<Hook>,
 }
 
 impl Builder<Undecided, Undecided> {
@@ -66,6 +69,7 @@ impl Builder<Undecided, Undecided> {
             calls_max: CALLS_MAX,
             message_bytes_max: MESSAGE_BYTES_MAX,
             entropy: Box::new(SystemEntropy),
+            hooks: Vec::new(),
         };
         Self { authenticator: Undecided, store: Undecided, settings }
     }
@@ -139,6 +143,20 @@ impl<A, S> Builder<A, S> {
         self
     }
 
+    /// Offers these units and no others. Default: all, *durable* where the store is. A unit without the ones that it needs
+    /// is never on. Sets that field of [`terms`](Self::terms).
+    pub fn units(mut self, units: impl IntoIterator<Item = Unit>) -> Self {
+        self.settings.terms.units = units.into_iter().collect();
+        self
+    }
+
+    /// Does not offer a unit: sessions are without it, callers that require it are refused with `UNIT_UNSUPPORTED`, and so
+    /// are calls of methods that promise what belongs to it. Sets that field of [`terms`](Self::terms).
+    pub fn without_unit(mut self, unit: Unit) -> Self {
+        self.settings.terms.units = self.settings.terms.units.without(unit);
+        self
+    }
+
     /// Bounds over all sessions. Default: [`Limits::default`].
     pub fn limits(mut self, limits: Limits) -> Self {
         self.settings.limits = limits;
@@ -174,6 +192,24 @@ impl<A, S> Builder<A, S> {
     /// session has agreed on. At the bound: `STREAMS_EXHAUSTED`. Sets that field of [`limits`](Self::limits).
     pub fn stream_memory_max(mut self, bytes: u64) -> Self {
         self.settings.limits.stream_memory_max = bytes;
+        self
+    }
+
+    /// Calls `hook` with each session that has ended, however it did, so that the application frees what it held for it:
+    /// locks, open files, a place in a room. Each further one is called after those before it. Default: none.
+    ///
+    /// The end is in the store by then, so the session will not be seen again. A hook is called once for each session that
+    /// ends while the process lives. One that a server before this one on the same store has ended, and that is still
+    /// remembered, is told of when this one starts, with [`told_before`](EndedSession::told_before) set, since that server
+    /// may have died between the record and the hook; one whose time ran out while no server was there, when this one has
+    /// found that out. What a hook frees for a number is thus freed for good, and freeing it twice must be harmless.
+    ///
+    /// Hooks run on one thread of their own, in the order in which the ends were recorded. They may block; that delays
+    /// other hooks and nothing else. One that panics is logged and called again for the next session.
+    ///
+    /// A handler that is at work learns of the end by [`SessionContext::ended`](crate::SessionContext::ended).
+    pub fn on_session_end(mut self, hook: impl Fn(&EndedSession) + Send + 'static) -> Self {
+        self.settings.hooks.push(Box::new(hook));
         self
     }
 
@@ -253,9 +289,10 @@ impl Builder<Arc<dyn Authenticator>, Arc<dyn Store>> {
         if let Some(unkept) = methods.first_unkept(self.store.durability()) {
             return Err(unkept.into());
         }
+        let Settings { terms, limits, entropy, hooks, .. } = self.settings;
+        let ends = Ends::start(hooks).map_err(StartError::Thread)?;
         let sessions =
-            Sessions::start(self.store, self.settings.terms, self.settings.limits, self.settings.entropy)
-                .map_err(StartError::Thread)?;
+            Sessions::start(self.store, terms, limits, entropy, ends).map_err(StartError::Thread)?;
         sessions.adopt(|durable| methods.are_forgetful(durable)).map_err(StartError::Store)?;
         let (health, health_service) = tonic_health::server::health_reporter();
         routes.add_service(health_service);

@@ -9,10 +9,14 @@ use std::time::Duration;
 use dashmap::DashMap;
 use rpc_core::error::Reason;
 use rpc_core::id::{ConnectionId, SessionId};
-use rpc_core::session::Session;
+use rpc_core::session::{Said, Session};
+use rpc_proto::frames::{holdings_from_wire, holdings_to_wire};
+use rpc_proto::pb::session::v1::control_frame::Token;
 use rpc_proto::pb::session::v1::{
-    AttachRequest, AttachResponse, Drain, Ended, Keepalive, attach_request, attach_response,
+    AttachRequest, AttachResponse, Drain, Ended, Keepalive, ReleaseDeclined, ReleaseWanted, TokensAsked,
+    TokensGiven, attach_request, attach_response,
 };
+use rpc_proto::status::Refusal;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_stream::{Stream, StreamExt};
@@ -22,6 +26,7 @@ use tonic::{Status, Streaming};
 use super::wire;
 use crate::net::{ConnectionHandle, ConnectionInfo, Notice};
 use crate::sessions::Live;
+use crate::sessions::ends::SessionEnd;
 
 /// Notices that wait for the network. A client that reads none of them has its stream ended.
 const QUEUE: usize = 16;
@@ -89,7 +94,7 @@ impl Attachments {
         let (notices, queue) = mpsc::channel(QUEUE);
         let attachment = self.take(connection.map(|connection| (live.id(), connection.id())));
         let handle = connection.map(ConnectionInfo::handle);
-        let attached = Attached { live, attachment, notices, keepalives: 0 };
+        let attached = Attached { live, attachment, notices, keepalives: 0, said: Said::default() };
         Notices { queue, work: Some(Box::pin(attached.run(handle, requests))) }
     }
 }
@@ -107,6 +112,8 @@ struct Attached {
     attachment: Attachment,
     notices: mpsc::Sender<Result<AttachResponse, Status>>,
     keepalives: u64,
+    /// What was told on this connection.
+    said: Said,
 }
 
 impl Attached {
@@ -115,8 +122,15 @@ impl Attached {
         let mut ticks = interval_at(Instant::now() + KEEPALIVE, KEEPALIVE);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut drain = std::pin::pin!(draining(connection));
+        let live = Arc::clone(&self.live);
         loop {
+            // Waiting begins before the question, so that a change between the two is not missed.
+            let moved = live.said().notified();
+            if !self.say() {
+                return self.unread();
+            }
             let told = tokio::select! {
+                () = moved => true,
                 request = requests.next() => match request {
                     Some(Ok(request)) => self.answer(request),
                     // The client ended its side, or the connection is gone: nothing more to do.
@@ -131,16 +145,61 @@ impl Attached {
                 () = self.attachment.superseded.cancelled() => return,
                 reason = ended.wait_for(Option::is_some) => {
                     //= L-30
-                    let reason = reason.ok().and_then(|reason| *reason).unwrap_or(Reason::SessionEnded);
+                    let reason = reason.ok().and_then(|end| *end).map_or(Reason::SessionEnded, SessionEnd::reason);
                     self.tell(attach_response::Event::Ended(Ended { reason: reason.name().to_owned() }));
                     return;
                 }
             };
             if !told {
-                tracing::debug!(session = %self.live.id(), "attached client reads nothing; its stream ends");
-                return;
+                return self.unread();
             }
         }
+    }
+
+    fn unread(&self) {
+        tracing::debug!(session = %self.live.id(), "attached client reads nothing; its stream ends");
+    }
+
+    /// Tells what has changed since it was told on this connection; at first, everything. False as
+    /// [`tell`](Self::tell).
+    //= L-39
+    //= L-40
+    fn say(&mut self) -> bool {
+        let (said, now) = self.live.with(|session, now| (session.said(), now));
+        if said == self.said {
+            return true;
+        }
+        let Said { holdings, asks, release_by } = &said;
+        let before = &self.said;
+        let mut told = true;
+        if *holdings != before.holdings {
+            let holdings = holdings_to_wire(holdings);
+            told &= self.tell(attach_response::Event::Given(TokensGiven { holdings }));
+        }
+        if *asks != before.asks {
+            told &= self.tell(attach_response::Event::Asked(asked_to_wire(*asks)));
+        }
+        if let Some(by) = release_by
+            && *release_by != before.release_by
+        {
+            let within = Some(wire::duration(by.since(now)));
+            told &= self.tell(attach_response::Event::ReleaseWanted(ReleaseWanted { within }));
+        }
+        self.said = said;
+        told
+    }
+
+    /// The initiator says who owns the release token. One that says what cannot be has its stream ended.
+    fn heard(&self, given: TokensGiven) -> bool {
+        let heard = holdings_from_wire(given.holdings).map_err(|malformed| malformed.to_string()).and_then(
+            |holdings| {
+                let heard = self.live.with(|session, _| session.release_heard(&holdings));
+                heard.map_err(|violation| violation.to_string())
+            },
+        );
+        let Err(text) = heard else { return true };
+        let _ = self.notices.try_send(Err(Refusal::new(Reason::ProtocolViolated, text).into()));
+        false
     }
 
     /// Queues an event; `false` if the client reads nothing and the queue is full.
@@ -155,19 +214,33 @@ impl Attached {
             Some(attach_request::Event::Keepalive(Keepalive { id, answer: false })) => {
                 self.tell(attach_response::Event::Keepalive(Keepalive { id, answer: true }))
             }
-            Some(
-                attach_request::Event::Given(_)
-                | attach_request::Event::Asked(_)
-                | attach_request::Event::ReleaseDeclined(_)
-                | attach_request::Event::Keepalive(_),
-            )
-            | None => true,
+            Some(attach_request::Event::Given(given)) => self.heard(given),
+            Some(attach_request::Event::Asked(asked)) => {
+                let wants_release = asked.tokens().any(|token| token == Token::Release);
+                let priority = wants_release.then_some(asked.priority);
+                self.live.with(|session, _| session.release_asked(priority));
+                true
+            }
+            //= L-41
+            Some(attach_request::Event::ReleaseDeclined(ReleaseDeclined {})) => {
+                self.live.with(|session, _| session.release_declined());
+                true
+            }
+            Some(attach_request::Event::Keepalive(_)) | None => true,
         }
     }
 
     fn keepalive(&mut self) -> bool {
         self.keepalives += 1;
         self.tell(attach_response::Event::Keepalive(Keepalive { id: self.keepalives, answer: false }))
+    }
+}
+
+/// The acceptor asks for the release token, or no longer.
+fn asked_to_wire(priority: Option<u32>) -> TokensAsked {
+    match priority {
+        Some(priority) => TokensAsked { tokens: vec![Token::Release.into()], priority },
+        None => TokensAsked::default(),
     }
 }
 

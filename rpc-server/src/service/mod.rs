@@ -11,6 +11,7 @@ use rpc_core::activity::{Key, Name};
 use rpc_core::error::Reason;
 use rpc_core::id::{CallId, Sequence, SlotId};
 use rpc_core::negotiate::{self, Unit};
+use rpc_core::registry::Released;
 use rpc_core::session::{Answer, Authority, CallState, RenewError, SessionUnknown};
 use rpc_core::time::Timestamp;
 use rpc_proto::pb::session::v1::session_service_server::SessionService;
@@ -22,7 +23,7 @@ use rpc_proto::status::Refusal;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::auth::{Expiry, Identity};
-use crate::context::{Authenticated, SessionContext, SessionExt};
+use crate::context::{Authenticated, ReleasedBefore, SessionContext, SessionExt};
 use crate::layers::session::session_unknown;
 use crate::methods::Methods;
 use crate::net::ConnectionInfo;
@@ -30,6 +31,16 @@ use crate::sessions::{Live, OpenError, Sessions, ticket};
 
 /// Longest reason of an abort, and longest name of a client, in bytes.
 const TEXT_BYTES_MAX: usize = 128;
+
+/// What is to become of an activity that is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    Ask,
+    /// The call that works on it is to be ended.
+    Interrupt,
+    /// That, and it is to be forgotten.
+    Discard,
+}
 
 /// The session service of one server. Comes inside of the layers, which have checked session and ticket.
 #[derive(Clone)]
@@ -63,7 +74,7 @@ impl Service {
         &self,
         live: &Arc<Live>,
         name: bytes::Bytes,
-        interrupt: bool,
+        wish: Wish,
     ) -> Result<Response<QueryResponse>, Status> {
         //= O-21
         if !live.agreement().units.contains(Unit::Activity) {
@@ -73,9 +84,13 @@ impl Service {
         let name = Name::new(name).map_err(|error| Refusal::new(Reason::FieldInvalid, error.to_string()))?;
         let key = Key { principal: live.principal().clone(), name };
         let activities = self.sessions.activities();
-        let state = match interrupt {
-            true => activities.interrupt(&key).await,
-            false => activities.state(&key),
+        let state = match wish {
+            Wish::Ask => activities.state(&key),
+            Wish::Interrupt => activities.interrupt(&key).await,
+            Wish::Discard => self.sessions.discard_activity(key).await.map_err(|error| {
+                let text = "the store could not forget the activity";
+                Refusal::new(error.reason(), text).retry_after(Duration::from_secs(1))
+            })?,
         };
         Ok(Response::new(wire::activity_response(&state)))
     }
@@ -155,10 +170,15 @@ impl SessionService for Service {
 
     async fn query(&self, request: Request<QueryRequest>) -> Result<Response<QueryResponse>, Status> {
         let live = session_of(&request)?;
-        let QueryRequest { slot, sequence, settle, cancel, activity, interrupt, discard: _ } =
+        let QueryRequest { slot, sequence, settle, cancel, activity, interrupt, discard } =
             request.into_inner();
-        if !activity.is_empty() || interrupt {
-            return self.query_activity(&live, activity, interrupt).await;
+        if !activity.is_empty() || interrupt || discard {
+            let wish = match (discard, interrupt) {
+                (true, _) => Wish::Discard,
+                (false, true) => Wish::Interrupt,
+                (false, false) => Wish::Ask,
+            };
+            return self.query_activity(&live, activity, wish).await;
         }
         if sequence == 0 {
             return Err(Refusal::new(Reason::FieldInvalid, "sequence is 0, the first call has 1").into());
@@ -170,7 +190,14 @@ impl SessionService for Service {
                 //= S-29
                 let goes_on = matches!(state, CallState::Running | CallState::Unknown);
                 let resumption = if goes_on { live.tell_stream(call) } else { None };
-                Ok(Response::new(wire::query_response(&state, last, resumption.as_ref())))
+                let exclusion = self.sessions.exclusion();
+                if state == CallState::NotExecuted {
+                    exclusion.withdraw(live.id(), call);
+                }
+                //= D-44
+                let waits_behind = exclusion.behind(live.id(), call);
+                let answer = wire::query_response(&state, last, resumption.as_ref(), waits_behind);
+                Ok(Response::new(answer))
             }
             other => Err(unexpected(&other)),
         }
@@ -179,22 +206,30 @@ impl SessionService for Service {
     //= L-19
     //= L-20
     async fn release(&self, request: Request<ReleaseRequest>) -> Result<Response<ReleaseResponse>, Status> {
+        if let Some(ReleasedBefore(released)) = request.extensions().get() {
+            return released_before(released);
+        }
         let live = session_of(&request)?;
         let wait = wire::optional_duration("wait", request.into_inner().wait)?;
         let wait = self.sessions.limits().release_wait.clamp(wait);
         let answer = live.request(|session, now, request| session.release(now + wait, request)).await;
         match answer.map_err(|SessionUnknown| session_unknown())? {
-            Answer::Released => Ok(Response::new(ReleaseResponse { summary: None })),
+            Answer::Released(summary) => Ok(Response::new(wire::release_response(&summary))),
+            //= L-38
+            Answer::ReleaseTokenMissing => {
+                let text = "the acceptor owns the release token; nothing has changed";
+                Err(Refusal::new(Reason::ReleaseRefused, text).into())
+            }
             //= L-21
             Answer::ReleaseRefused { running } => Err(Refusal::new(
                 Reason::ReleaseRefused,
-                format!("{running} calls still run; nothing has changed"),
+                format!("{running} calls are not at their end; nothing has changed"),
             )
             .into()),
             //= L-22
             Answer::Aborted { calls } => Err(Refusal::new(
                 Reason::SessionEnded,
-                format!("{} calls still ran when the time was up; the session was aborted", calls.len()),
+                format!("{} calls were not at their end in time; the session was aborted", calls.len()),
             )
             .into()),
             other => Err(unexpected(&other)),
@@ -209,13 +244,27 @@ impl SessionService for Service {
             let text = format!("reason has {} bytes, {TEXT_BYTES_MAX} is the bound", reason.len());
             return Err(Refusal::new(Reason::FieldInvalid, text).into());
         }
+        // What is secured a moment later is not claimed.
+        let places = live.stream_places();
         let answer = live.request(|session, _, request| session.abort(request)).await;
         match answer.map_err(|SessionUnknown| session_unknown())? {
             Answer::Aborted { calls } => {
                 tracing::info!(session = %live.id(), ?reason, "session aborted by its owner");
-                Ok(Response::new(wire::abort_response(&calls)))
+                Ok(Response::new(wire::abort_response(&calls, &places)))
             }
             other => Err(unexpected(&other)),
+        }
+    }
+}
+
+/// The answer to a release that was lost on its way.
+//= L-43
+fn released_before(released: &Released) -> Result<Response<ReleaseResponse>, Status> {
+    match released {
+        Released::Done(summary) => Ok(Response::new(wire::release_response(summary))),
+        Released::Recording => {
+            let text = "the end of the session is on its way to the store; ask again";
+            Err(Refusal::new(Reason::StoreUnavailable, text).retry_after(Duration::from_millis(100)).into())
         }
     }
 }

@@ -1,16 +1,21 @@
 //! The way between messages of the session service and core types.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rpc_core::activity;
 use rpc_core::config::Terms;
 use rpc_core::error::Reason;
 use rpc_core::id::{CallId, Sequence};
+use rpc_core::record;
 use rpc_core::session::{CallState, Kept};
+use rpc_core::stream::position::Position;
 use rpc_core::stream::secured::Resumption;
 use rpc_proto::frames::resumption_to_wire;
 use rpc_proto::pb::session::v1::query_response::State;
-use rpc_proto::pb::session::v1::{AbortResponse, AbortedCall, QueryResponse, Reply, ServerLimits};
+use rpc_proto::pb::session::v1::{
+    self as pb, AbortResponse, AbortedCall, QueryResponse, ReleaseResponse, Reply, ServerLimits,
+};
 use rpc_proto::status::Refusal;
 
 use crate::layers::admission::recorded::describe;
@@ -59,6 +64,7 @@ pub(super) fn query_response(
     state: &CallState,
     last: Sequence,
     resumption: Option<&Resumption>,
+    waits_behind: u32,
 ) -> QueryResponse {
     let reply = match state {
         CallState::Done(kept) => Some(reply(kept)),
@@ -69,13 +75,7 @@ pub(super) fn query_response(
         | CallState::Forgotten => None,
     };
     let resumption = resumption.map(resumption_to_wire);
-    QueryResponse {
-        state: call_state(state).into(),
-        reply,
-        last_sequence: last.0,
-        resumption,
-        waits_behind: 0,
-    }
+    QueryResponse { state: call_state(state).into(), reply, last_sequence: last.0, resumption, waits_behind }
 }
 
 /// The answer to a query of an activity.
@@ -98,13 +98,34 @@ fn reply(kept: &Kept) -> Reply {
     Reply { code, message, response, dropped }
 }
 
+/// What was exchanged in a session that is released.
+//= L-37
+pub(super) fn release_response(summary: &record::Summary) -> ReleaseResponse {
+    let record::Summary { calls, done, failed, unknown, requests, responses } = *summary;
+    let position = |Position { messages, bytes }| pb::Position { messages, bytes };
+    ReleaseResponse {
+        summary: Some(pb::Summary {
+            calls,
+            calls_done: done,
+            calls_failed: failed,
+            calls_unknown: unknown,
+            requests: Some(position(requests)),
+            responses: Some(position(responses)),
+        }),
+    }
+}
+
 /// What became of the calls of an aborted session.
-pub(super) fn abort_response(calls: &[(CallId, CallState)]) -> AbortResponse {
+//= L-42
+pub(super) fn abort_response(
+    calls: &[(CallId, CallState)],
+    places: &BTreeMap<CallId, Resumption>,
+) -> AbortResponse {
     let calls = calls.iter().map(|(call, state)| AbortedCall {
         slot: call.slot.0,
         sequence: call.sequence.0,
         state: call_state(state).into(),
-        resumption: None,
+        resumption: places.get(call).map(resumption_to_wire),
     });
     AbortResponse { calls: calls.collect() }
 }

@@ -164,6 +164,11 @@ impl Activities {
         }
     }
 
+    /// Forgets an activity that no call works on; the call that worked on it last, of which the store is told.
+    pub(super) fn give_up(&self, key: &Key) -> Option<Worker> {
+        self.lock().table.give_up(key)
+    }
+
     /// Forgets those whose time is over, and says when there is the next one.
     pub(super) fn forget(&self, now: Timestamp) -> Timestamp {
         let mut inner = self.lock();
@@ -223,6 +228,16 @@ impl Working {
     /// What the store is to know of it: it is secured up to there, and done with this answer if there is one.
     pub(crate) fn record(&self, at: Resumption, done: Option<Kept>) -> Box<ActivityRecord> {
         record(&self.key, self.method, self.worker, at, done)
+    }
+
+    /// The store knows of the call, or need not: its handler runs.
+    pub(crate) fn begun(&self) {
+        self.activities.lock().table.begun(&self.key, self.worker);
+    }
+
+    /// The store did not hear of the call: the activity is what it was.
+    pub(crate) fn not_begun(mut self) {
+        self.end(Ending::NotBegun);
     }
 
     /// The work came to its end, with this answer.

@@ -5,11 +5,12 @@ use std::time::{Duration, SystemTime};
 
 use rpc_core::id::{Epoch, SessionId};
 use rpc_core::negotiate::Unit;
-use rpc_core::record::{SessionRecord, SlotRecord};
+use rpc_core::record::{SessionRecord, SlotRecord, Tombstone};
 use rpc_core::session::{Restored, Session};
 use rpc_core::store::{StoreError, Stored};
 use rpc_core::time::Timestamp;
 
+use super::ends::EndedSession;
 use super::{Live, Sessions};
 
 /// Sessions that are read at a time.
@@ -51,7 +52,20 @@ impl Sessions {
                     Stored::Ended(epoch, tombstone) => {
                         adopted.ended += 1;
                         let now = self.clock.now();
-                        self.registry().adopt_ended(now, id, epoch, tombstone.principal, tombstone.nonce);
+                        let Tombstone { principal, nonce, end, receipt } = *tombstone;
+                        {
+                            let mut registry = self.registry();
+                            registry.adopt_ended(now, id, epoch, principal.clone(), nonce);
+                            if let Some(receipt) = receipt {
+                                registry.released(id, principal.clone(), *receipt);
+                            }
+                        }
+                        self.end_recorded(EndedSession {
+                            number: id,
+                            principal,
+                            end: end.into(),
+                            told_before: true,
+                        });
                     }
                 }
             }

@@ -25,6 +25,11 @@ impl Clock {
         (at != Timestamp::NEVER).then(|| self.origin.checked_add(at.since(Timestamp::ORIGIN))).flatten()
     }
 
+    /// A point on tokio's clock; one before the start of the server is that.
+    pub(crate) fn timestamp(&self, at: Instant) -> Timestamp {
+        Timestamp::from_origin(at.saturating_duration_since(self.origin))
+    }
+
     /// Time from now until `at`.
     pub(crate) fn until(&self, at: Timestamp) -> Duration {
         at.since(self.now())

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread;
 
-use rpc_core::record::Write;
+use rpc_core::record::{Change, Write};
 use rpc_core::session::RecordId;
 use rpc_core::store::{Durability, Store, StoreError, WriteError};
 use tokio::sync::{mpsc, oneshot};
@@ -40,9 +40,47 @@ pub(super) struct Queue {
 }
 
 pub(super) enum Job {
-    Write { live: Weak<Live>, record: RecordId, write: Write },
+    Write { live: Waiter, record: RecordId, write: Write },
     Forget(Write),
+    ForgetNow { write: Write, answer: oneshot::Sender<Result<(), WriteError>> },
     Reserve { count: NonZeroU32, answer: oneshot::Sender<Result<Range<u64>, StoreError>> },
+}
+
+/// The session that waits for a write.
+pub(super) enum Waiter {
+    /// If it is still there when the store answers.
+    IfThere(Weak<Live>),
+    /// It stays for the answer, although nothing else may hold it any more: its end is told when that is recorded.
+    Ended(Arc<Live>),
+    /// None; whoever forgets something waits.
+    Told(oneshot::Sender<Result<(), WriteError>>),
+    /// None.
+    Nobody,
+}
+
+impl Waiter {
+    fn of(live: &Arc<Live>, write: &Write) -> Self {
+        match write.change {
+            Change::End(_) => Self::Ended(Arc::clone(live)),
+            _ => Self::IfThere(Arc::downgrade(live)),
+        }
+    }
+
+    fn answer(self, record: RecordId, answer: Result<(), WriteError>) {
+        let live = match self {
+            // A session that is gone needs no answer: nobody waits for it.
+            Self::IfThere(live) => live.upgrade(),
+            Self::Ended(live) => Some(live),
+            Self::Told(told) => {
+                let _ = told.send(answer);
+                return;
+            }
+            Self::Nobody => None,
+        };
+        if let Some(live) = live {
+            live.stored(record, &answer);
+        }
+    }
 }
 
 /// What became of a write that was handed over.
@@ -78,7 +116,7 @@ impl Committer {
             Self::Inline(store) => Submitted::Done(commit_one(&**store, write)),
             Self::Thread(queue) => {
                 let must = write.change.has_happened();
-                let job = Job::Write { live: Arc::downgrade(live), record, write };
+                let job = Job::Write { live: Waiter::of(live, &write), record, write };
                 match queue.send(job, must) {
                     Ok(()) => Submitted::Waiting,
                     Err(error) => Submitted::Done(Err(error)),
@@ -98,6 +136,18 @@ impl Committer {
             }
             Self::Thread(queue) => {
                 let _ = queue.send(Job::Forget(write), false);
+            }
+        }
+    }
+
+    /// The same, and waits until the store has done it.
+    pub(super) async fn forget_now(&self, write: Write) -> Result<(), WriteError> {
+        match self {
+            Self::Inline(store) => commit_one(&**store, write),
+            Self::Thread(queue) => {
+                let (answer, answered) = oneshot::channel();
+                queue.send(Job::ForgetNow { write, answer }, false)?;
+                answered.await.unwrap_or_else(|_| Err(thread_has_ended().into()))
             }
         }
     }
@@ -152,7 +202,10 @@ fn run(
         for job in jobs.drain(..) {
             match job {
                 Job::Write { live, record, write } => batch.push(live, record, write),
-                Job::Forget(write) => batch.push(Weak::new(), RecordId::default(), write),
+                Job::ForgetNow { write, answer } => {
+                    batch.push(Waiter::Told(answer), RecordId::default(), write);
+                }
+                Job::Forget(write) => batch.push(Waiter::Nobody, RecordId::default(), write),
                 Job::Reserve { count, answer } => {
                     // Nobody waits any more for an opening that was given up; the numbers are skipped.
                     let _ = answer.send(guarded(|| store.reserve_numbers(count)));
@@ -169,13 +222,13 @@ fn run(
 /// Writes that share one commit, and who waits for them.
 #[derive(Default)]
 struct Batch {
-    waiting: Vec<(Weak<Live>, RecordId)>,
+    waiting: Vec<(Waiter, RecordId)>,
     writes: Vec<Write>,
     bytes: usize,
 }
 
 impl Batch {
-    fn push(&mut self, live: Weak<Live>, record: RecordId, write: Write) {
+    fn push(&mut self, live: Waiter, record: RecordId, write: Write) {
         self.bytes += write.change.bytes();
         self.waiting.push((live, record));
         self.writes.push(write);
@@ -206,7 +259,7 @@ fn guarded<T>(ask: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreErr
     catch_unwind(AssertUnwindSafe(ask)).unwrap_or_else(|_| Err(StoreError::Closed("it panicked".into())))
 }
 
-fn answer(waiting: Vec<(Weak<Live>, RecordId)>, answers: Result<Vec<Result<(), WriteError>>, StoreError>) {
+fn answer(waiting: Vec<(Waiter, RecordId)>, answers: Result<Vec<Result<(), WriteError>>, StoreError>) {
     let answers = match answers {
         Ok(answers) => answers,
         Err(error) => {
@@ -215,10 +268,7 @@ fn answer(waiting: Vec<(Weak<Live>, RecordId)>, answers: Result<Vec<Result<(), W
         }
     };
     for ((live, record), answer) in waiting.into_iter().zip(answers) {
-        // A session that is gone needs no answer: nobody waits for it.
-        if let Some(live) = live.upgrade() {
-            live.stored(record, &answer);
-        }
+        live.answer(record, answer);
     }
 }
 

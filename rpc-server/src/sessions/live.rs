@@ -1,29 +1,27 @@
 //! One session behind its lock, and the drain that follows every command.
 
+mod flows;
 mod waiting;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
-use rpc_core::activity::{Key, Worker};
 use rpc_core::error::Reason;
 use rpc_core::id::{CallId, SessionId};
 use rpc_core::negotiate::Agreement;
 use rpc_core::principal::Principal;
-use rpc_core::record::{ActivityRecord, Reply, Write};
+use rpc_core::record::{Reply, Write};
 use rpc_core::session::{Admission, Answer, Effect, Event, RecordId, RequestId, Session, Step};
 use rpc_core::store::WriteError;
-use rpc_core::stream::position::Position;
-use rpc_core::stream::secured::Resumption;
 use rpc_core::time::Timestamp;
-use rpc_flow::Stream;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
 
 use super::Sessions;
 use super::committer::Submitted;
-use super::streams::{Found, NewStream, Streams};
+use super::ends::{EndedSession, SessionEnd};
+use super::streams::{FlowOver, Streams};
+pub(crate) use flows::AdmittedStream;
 use waiting::Waiting;
 pub(crate) use waiting::{Recorded, Recording};
 
@@ -36,8 +34,12 @@ pub(crate) struct Live {
     core: Mutex<Core>,
     /// Told whenever a call has come to its end or has a newer attempt.
     moved: Notify,
-    /// Why the session ended, once it has.
-    ended: watch::Sender<Option<Reason>>,
+    /// How the session ended, once it has.
+    ended: watch::Sender<Option<SessionEnd>>,
+    /// Told when what the initiator is to be told on each connection may have changed.
+    said: Notify,
+    /// Cancelled when the session has ended. Made when the first handler asks for it.
+    lapse: OnceLock<CancellationToken>,
 }
 
 struct Core {
@@ -69,6 +71,12 @@ impl Core {
         self.stoppable.retain(|(running, _)| *running != call);
         for (_, awaited) in self.awaited.extract_if(.., |(running, _)| *running == call) {
             awaited.send_replace(reply.cloned());
+        }
+    }
+
+    fn flow_over(&mut self, over: Option<FlowOver>) {
+        if let Some(FlowOver { call, requests, responses }) = over {
+            self.session.flow_over(call, requests, responses);
         }
     }
 
@@ -127,6 +135,8 @@ impl Live {
             }),
             moved: Notify::new(),
             ended: watch::Sender::new(None),
+            said: Notify::new(),
+            lapse: OnceLock::new(),
         })
     }
 
@@ -147,16 +157,32 @@ impl Live {
         &self.moved
     }
 
-    /// Why the session ended, once it has.
-    pub(crate) fn ended(&self) -> watch::Receiver<Option<Reason>> {
+    /// How the session ended, once it has.
+    pub(crate) fn ended(&self) -> watch::Receiver<Option<SessionEnd>> {
         self.ended.subscribe()
+    }
+
+    /// Told when [`Session::said`] may have changed.
+    pub(crate) fn said(&self) -> &Notify {
+        &self.said
+    }
+
+    /// A token of the caller's own that is cancelled when the session has ended.
+    //= L-36
+    pub(crate) fn lapse(&self) -> CancellationToken {
+        let lapse = self.lapse.get_or_init(CancellationToken::new);
+        // The end may have come before there was a token to cancel.
+        if self.end_reason().is_some() {
+            lapse.cancel();
+        }
+        lapse.child_token()
     }
 
     /// Why the session has ended. Waits for a change under way to be whole, so that whoever saw its first effect learns
     /// of the end, too.
     pub(crate) fn end_reason(&self) -> Option<Reason> {
         let _core = self.lock();
-        *self.ended.borrow()
+        self.ended.borrow().map(SessionEnd::reason)
     }
 
     /// Runs one command or question, then does everything that the session wants done.
@@ -204,89 +230,12 @@ impl Live {
         self.with_core(|core, _| {
             let admission = judge(&mut core.session)?;
             if matches!(admission, Admission::Run | Admission::RunWhenRecorded) {
-                core.streams.forget(call.slot);
+                let over = core.streams.forget(call.slot);
+                core.flow_over(over);
             }
             let recording = (admission == Admission::RunWhenRecorded).then(|| core.recording_of(call));
             Ok((admission, recording))
         })
-    }
-
-    /// Judges an attempt of a call that streams, and finds its stream: the new one that `judge` gives with an admission
-    /// that runs it, the one that there is otherwise, whether its handler runs or has ended. `judge` is told what was
-    /// found. Whoever runs a handler that is to wait for a record gets that, too.
-    pub(crate) fn admit_stream<E>(
-        self: &Arc<Self>,
-        call: CallId,
-        judge: impl FnOnce(&mut Session, Option<&Found>) -> Result<(Admission, Option<NewStream>), E>,
-    ) -> Result<AdmittedStream, E> {
-        self.with_core(|core, _| {
-            let found = core.streams.find(call);
-            let (admission, new) = judge(&mut core.session, found.as_ref())?;
-            let recording = (admission == Admission::RunWhenRecorded).then(|| core.recording_of(call));
-            let Some(new) = new else { return Ok(AdmittedStream { admission, found, recording }) };
-            core.streams.begin(call, new);
-            Ok(AdmittedStream { admission, found: core.streams.find(call), recording })
-        })
-    }
-
-    /// Tells from where the stream of a call can go on that runs, or was begun by a server that is gone, and remembers what
-    /// was told.
-    pub(crate) fn tell_stream(self: &Arc<Self>, call: CallId) -> Option<Resumption> {
-        let mut core = self.lock();
-        if core.session.is_running(call) {
-            return core.streams.tell(call);
-        }
-        let resumption = match core.session.activity(call) {
-            Some(name) => {
-                let key = Key { principal: self.principal.clone(), name: name.clone() };
-                let worker = Worker { session: self.id, call };
-                self.sessions.upgrade()?.activities().left_by(&key, worker)?
-            }
-            None => core.session.resumption(call).cloned()?,
-        };
-        core.streams.told(call, &resumption);
-        Some(resumption)
-    }
-
-    /// Records up to where the stream of a running call is secured, in the record of its activity if it works on one. Returns when the store has it, or will not have it.
-    ///
-    /// # Cancel safety
-    ///
-    /// The record is on its way when this is first polled.
-    //= S-28
-    pub(crate) async fn stream_secured(
-        self: &Arc<Self>,
-        call: CallId,
-        at: Resumption,
-        activity: Option<Box<ActivityRecord>>,
-    ) -> Recorded {
-        let (told, recording) = waiting::pair();
-        self.with_core(|core, _| {
-            core.securing.push((call, told));
-            core.session.stream_secured(call, at, activity);
-        });
-        recording.wait().await
-    }
-
-    /// Where a caller of the stream goes on that reads no control frames and does not say where.
-    pub(crate) fn told(&self, call: CallId) -> Position {
-        match self.lock().streams.find(call) {
-            Some(Found::Stream(_, told) | Found::Told(told)) => told,
-            Some(Found::GivenUp(_)) | None => Position::ORIGIN,
-        }
-    }
-
-    /// The handler of a stream was dropped before its end. What is kept of the stream is what its caller is told.
-    pub(crate) fn stream_given_up(&self, call: CallId, why: &Status) {
-        self.lock().streams.give_up(call, why);
-    }
-
-    /// Forgets the stream of a call if its handler has ended and the stream itself, asked then, says that nobody needs it.
-    pub(crate) fn forget_stream(&self, call: CallId, needless: impl FnOnce(&Stream) -> bool) {
-        let mut core = self.lock();
-        if !core.session.is_running(call) {
-            core.streams.forget_if(call, needless);
-        }
     }
 
     /// Remembers how to stop the handler of a call whose policy lets cancellation stop it.
@@ -405,8 +354,15 @@ impl Live {
             Effect::Event(event) => {
                 self.report(event);
                 match event {
-                    Event::Ended(_) => self.end(core, sessions, Reason::SessionEnded),
-                    Event::Fenced => self.end(core, sessions, Reason::SessionFenced),
+                    Event::Ended(end) => self.end(core, sessions, end.into()),
+                    Event::EndRecorded(end) => sessions.end_recorded(EndedSession {
+                        number: self.id,
+                        principal: self.principal.clone(),
+                        end: end.into(),
+                        told_before: false,
+                    }),
+                    Event::Fenced => self.end(core, sessions, SessionEnd::Moved),
+                    Event::ReleaseMoved => self.said.notify_waiters(),
                     Event::NeverOpened => sessions.never_opened(self.id),
                     Event::Opened
                     | Event::Attached(_)
@@ -420,9 +376,12 @@ impl Live {
         }
     }
 
-    fn end(&self, core: &Core, sessions: &Sessions, reason: Reason) {
-        sessions.ended(self.id, core.session.epoch());
-        self.ended.send_replace(Some(reason));
+    fn end(&self, core: &Core, sessions: &Sessions, end: SessionEnd) {
+        sessions.ended(self.id, core.session.epoch(), core.session.tombstone());
+        self.ended.send_replace(Some(end));
+        if let Some(lapse) = self.lapse.get() {
+            lapse.cancel();
+        }
     }
 
     fn report(&self, event: Event) {
@@ -436,7 +395,9 @@ impl Live {
             | Event::Lingering
             | Event::Returned
             | Event::AuthorityRenewed
-            | Event::TicketRotated => tracing::debug!(%session, "session {event}"),
+            | Event::TicketRotated
+            | Event::ReleaseMoved
+            | Event::EndRecorded(_) => tracing::debug!(%session, "session {event}"),
         }
     }
 
@@ -445,14 +406,6 @@ impl Live {
         self.lock().scheduled = Timestamp::NEVER;
         self.with(Session::wake);
     }
-}
-
-/// What an attempt of a call that streams gets.
-pub(crate) struct AdmittedStream {
-    pub(crate) admission: Admission,
-    pub(crate) found: Option<Found>,
-    /// The handler waits for this record.
-    pub(crate) recording: Option<Recording>,
 }
 
 /// Who waits for the answer to an opening.

@@ -1,12 +1,14 @@
 //! All sessions of this server: the shell around the core's registry.
 //!
-//! Locks are taken in one order, connection list, session, registry or activities, and none is held across an `await`. An
-//! ordinary call takes its own session's lock and a shard of the directory, nothing global.
+//! Locks are taken in one order, connection list, session, registry or activities, exclusive classes, and none is held
+//! across an `await`. An ordinary call takes its own session's lock and a shard of the directory, nothing global.
 
 pub(crate) mod activities;
 mod adopt;
 mod clock;
 mod committer;
+pub(crate) mod ends;
+pub(crate) mod exclusive;
 mod live;
 pub(crate) mod memory;
 mod reaper;
@@ -18,14 +20,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dashmap::DashMap;
+use rpc_core::activity::{self, Key, Worker};
 use rpc_core::config::{Limits, Terms};
 use rpc_core::error::Reason;
 use rpc_core::id::{ConnectionId, Epoch, Nonce, SessionId, Ticket};
 use rpc_core::negotiate::{Agreement, Unit};
 use rpc_core::principal::Principal;
-use rpc_core::registry::{Place, PlaceError, Registry};
+use rpc_core::record::{Change, Tombstone, Write};
+use rpc_core::registry::{Place, PlaceError, Registry, Released};
 use rpc_core::session::{Answer, Authority, Opening, RequestId, Session, SessionUnknown};
-use rpc_core::store::{Durability, Store, StoreError};
+use rpc_core::store::{Durability, Store, StoreError, WriteError};
 use rpc_core::time::Timestamp;
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -34,6 +38,8 @@ use tokio_util::task::TaskTracker;
 use activities::Activities;
 pub(crate) use clock::Clock;
 use committer::Committer;
+use ends::{EndedSession, Ends};
+use exclusive::Exclusion;
 use live::Opened;
 pub(crate) use live::{AdmittedStream, Live, Recorded, Recording};
 use memory::StreamMemory;
@@ -74,7 +80,10 @@ pub(crate) struct Sessions {
     connections: DashMap<ConnectionId, Vec<SessionId>>,
     registry: Mutex<Registry>,
     activities: Arc<Activities>,
+    exclusion: Arc<Exclusion>,
     stream_memory: StreamMemory,
+    /// The application's hooks.
+    ends: Ends,
     /// A deadline came nearer than the reaper knows.
     nearer: Notify,
     draining: AtomicBool,
@@ -83,17 +92,18 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
-    /// Sessions under these terms and limits, kept in `store`. The unit *durable* is offered if that is durable, and only
-    /// then.
+    /// Sessions under these terms and limits, kept in `store`. The unit *durable* is not offered where that is not
+    /// durable.
     pub(crate) fn start(
         store: Arc<dyn Store>,
         mut terms: Terms,
         limits: Limits,
         entropy: Box<dyn Entropy>,
+        ends: Ends,
     ) -> std::io::Result<Arc<Self>> {
         let clock = Clock::new();
         terms.units = match store.durability() {
-            Durability::Durable => terms.units.with(Unit::Durable),
+            Durability::Durable => terms.units,
             Durability::Volatile => terms.units.without(Unit::Durable),
         };
         let store_failed = CancellationToken::new();
@@ -106,10 +116,12 @@ impl Sessions {
             connections: DashMap::new(),
             registry: Mutex::new(Registry::new(limits.clone())),
             activities: Activities::new(clock, &limits),
+            exclusion: Exclusion::new(clock, &limits),
             stream_memory: StreamMemory::new(limits.stream_memory_max),
             terms,
             limits,
             entropy,
+            ends,
             nearer: Notify::new(),
             draining: AtomicBool::new(false),
             orphans: TaskTracker::new(),
@@ -131,6 +143,11 @@ impl Sessions {
     /// The activities of all sessions.
     pub(crate) fn activities(&self) -> &Arc<Activities> {
         &self.activities
+    }
+
+    /// The exclusive classes of all sessions.
+    pub(crate) fn exclusion(&self) -> &Arc<Exclusion> {
+        &self.exclusion
     }
 
     /// What streams may take together.
@@ -156,6 +173,8 @@ impl Sessions {
     /// From now on no session is opened.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Release);
+        // They learn that the server drains when they ask again.
+        self.exclusion.disperse();
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -298,6 +317,34 @@ impl Sessions {
         }
     }
 
+    /// Ends the work on an activity and forgets it, in the store too, and tells how it stands then: absent, or running where
+    /// its handler did not end or another call was faster.
+    ///
+    /// # Errors
+    ///
+    /// The store did not forget it; it is not there until the store is opened again.
+    ///
+    /// # Cancel safety
+    ///
+    /// The work is ended, and the activity may be forgotten, although nobody waits for it.
+    //= D-45
+    pub(crate) async fn discard_activity(&self, key: Key) -> Result<activity::State, WriteError> {
+        if let running @ activity::State::Running(_) = self.activities.interrupt(&key).await {
+            return Ok(running);
+        }
+        if let Some(Worker { session, call }) = self.activities.give_up(&key)
+            && self.store.durability() == Durability::Durable
+        {
+            let change = Change::ForgetActivity(Box::new(key.clone()), call);
+            match self.committer.forget_now(Write { session, epoch: Epoch::FIRST, change }).await {
+                // Its stream was not kept in the store.
+                Ok(()) | Err(WriteError::Missing) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(self.activities.state(&key))
+    }
+
     /// A new ticket.
     pub(crate) fn make_ticket(&self) -> std::io::Result<Ticket> {
         ticket::make(&*self.entropy)
@@ -316,11 +363,41 @@ impl Sessions {
         }
     }
 
-    fn ended(&self, id: SessionId, epoch: Epoch) {
-        //= L-26
+    //= L-26
+    fn ended(&self, id: SessionId, epoch: Epoch, tombstone: Option<Tombstone>) {
+        let mut registry = self.registry();
+        registry.end(self.clock.now(), id, epoch);
+        if let Some(Tombstone { principal, receipt: Some(receipt), .. }) = tombstone {
+            registry.released(id, principal, *receipt);
+        }
+        self.exclusion.end(id);
+        // Behind the receipt, so that whoever asks again finds the one or the other.
         self.directory.remove(&id);
-        self.registry().end(self.clock.now(), id, epoch);
+        drop(registry);
         self.nearer.notify_one();
+    }
+
+    /// The end of a session is recorded.
+    //= L-34
+    fn end_recorded(&self, ended: EndedSession) {
+        self.registry().recorded(ended.number);
+        self.ends.tell(ended);
+    }
+
+    /// What the release of a session was answered with that is over since, for whoever has its ticket; `identity` is who
+    /// else the caller says to be.
+    //= L-43
+    //= A-13
+    pub(crate) fn released(
+        &self,
+        id: SessionId,
+        ticket: &Ticket,
+        identity: Option<&Principal>,
+    ) -> Option<Released> {
+        let hash = ticket::hash(ticket);
+        let registry = self.registry();
+        let (principal, released) = registry.receipt(id, &hash)?;
+        identity.is_none_or(|identity| identity == principal).then_some(released)
     }
 
     fn never_opened(&self, id: SessionId) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rpc_core::id::{CallId, SlotId};
 use rpc_core::stream::position::Position;
 use rpc_core::stream::secured::Resumption;
-use rpc_flow::Stream;
+use rpc_flow::{Stream, View};
 use tonic::Status;
 
 use super::memory::Reserved;
@@ -30,6 +30,29 @@ enum Entry {
     GivenUp(Box<Status>),
     /// A server that is gone had begun the call; this place was told since.
     Told(Position),
+}
+
+/// A stream of which nothing more will be secured, and how much was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "a release waits for it"]
+pub(super) struct FlowOver {
+    pub(super) call: CallId,
+    pub(super) requests: Position,
+    pub(super) responses: Position,
+}
+
+impl FlowOver {
+    fn of((call, entry): (CallId, Entry)) -> Option<Self> {
+        let Entry::Kept { stream, .. } = entry else { return None };
+        let view: View = stream.watch().borrow().clone();
+        let progress = view.progress;
+        // A caller that has ended the call in order has all that was sent, whether or not it came to saying so.
+        let is_well = view.failed.is_none();
+        let requests =
+            if is_well && view.is_received { progress.received } else { progress.received_secured };
+        let responses = if is_well && view.is_concluded { progress.sent } else { progress.sent_secured };
+        Some(Self { call, requests, responses })
+    }
 }
 
 /// A new stream with the memory that it may take.
@@ -63,33 +86,35 @@ impl Streams {
         })
     }
 
-    /// The stream of a new call. That of the slot's last call is forgotten.
-    pub(super) fn begin(&mut self, call: CallId, new: NewStream) {
+    /// The stream of a new call. That of the slot's last call is forgotten, and over.
+    pub(super) fn begin(&mut self, call: CallId, new: NewStream) -> Option<FlowOver> {
         let entry = Entry::Kept { stream: new.stream, told: new.told, _memory: new.memory };
-        self.by_slot.insert(call.slot, (call, entry));
+        self.by_slot.insert(call.slot, (call, entry)).and_then(FlowOver::of)
     }
 
     /// A new call without a stream uses the slot.
-    pub(super) fn forget(&mut self, slot: SlotId) {
-        self.by_slot.remove(&slot);
+    pub(super) fn forget(&mut self, slot: SlotId) -> Option<FlowOver> {
+        self.by_slot.remove(&slot).and_then(FlowOver::of)
     }
 
     /// The handler of the call was dropped: what is kept of its stream is why.
-    pub(super) fn give_up(&mut self, call: CallId, why: &Status) {
-        if let Some((of, entry)) = self.by_slot.get_mut(&call.slot)
-            && *of == call
-        {
-            *entry = Entry::GivenUp(Box::new(why.clone()));
+    pub(super) fn give_up(&mut self, call: CallId, why: &Status) -> Option<FlowOver> {
+        let (of, entry) = self.by_slot.get_mut(&call.slot)?;
+        if *of != call {
+            return None;
         }
+        let before = std::mem::replace(entry, Entry::GivenUp(Box::new(why.clone())));
+        FlowOver::of((call, before))
     }
 
     /// Forgets the stream of a call whose handler has ended, if that tells of it that nobody needs it.
-    pub(super) fn forget_if(&mut self, call: CallId, needless: impl FnOnce(&Stream) -> bool) {
-        if let Some(Entry::Kept { stream, .. }) = self.of(call)
-            && needless(stream)
-        {
-            self.by_slot.remove(&call.slot);
-        }
+    pub(super) fn forget_if(
+        &mut self,
+        call: CallId,
+        needless: impl FnOnce(&Stream) -> bool,
+    ) -> Option<FlowOver> {
+        let Some(Entry::Kept { stream, .. }) = self.of(call) else { return None };
+        if needless(stream) { self.forget(call.slot) } else { None }
     }
 
     /// From where the stream of a call can go on. The caller is told that, and goes on from there.
@@ -109,6 +134,15 @@ impl Streams {
     //= S-29
     pub(super) fn told(&mut self, call: CallId, at: &Resumption) {
         self.by_slot.insert(call.slot, (call, Entry::Told(place(at))));
+    }
+
+    /// What both sides have secured of each.
+    pub(super) fn places(&self) -> BTreeMap<CallId, Resumption> {
+        let place = |(call, entry): &(CallId, Entry)| match entry {
+            Entry::Kept { stream, .. } => Some((*call, stream.resumption())),
+            Entry::GivenUp(_) | Entry::Told(_) => None,
+        };
+        self.by_slot.values().filter_map(place).collect()
     }
 
     fn of(&self, call: CallId) -> Option<&Entry> {

@@ -82,6 +82,8 @@ fn unknown_values_of_open_enums_are_refused() {
     assert_method_error("open-cancellation", UNARY, options, "`cancellation` has no value -1");
     let options = "option (session.v1.method) = { checkpoint: { every_messages: 1 secure: 3 } };";
     assert_method_error("open-secure", CHAT, options, "`checkpoint.secure` has no value 3");
+    let options = r#"option (session.v1.method) = { exclusive: "bulk" exclusive_scope: 3 };"#;
+    assert_method_error("open-scope", UNARY, options, "`exclusive_scope` has no value 3");
 }
 
 #[test]
@@ -167,6 +169,15 @@ fn options_that_contradict_the_delivery_are_refused() {
         "option (session.v1.method).reply_bytes_max = 9;",
         "`reply_bytes_max` needs `delivery: AT_MOST_ONCE` or `EXACTLY_ONCE`: of other calls no reply is kept",
     );
+    for (name, delivery) in [("plain", ""), ("least", "delivery: AT_LEAST_ONCE")] {
+        assert_method_error(
+            &format!("dead-man-{name}"),
+            UNARY,
+            &format!("option (session.v1.method) = {{ dead_man: true {delivery} }};"),
+            "`dead_man` needs `delivery: AT_MOST_ONCE` or `EXACTLY_ONCE`: \
+             the handlers of other calls end with their session in any case",
+        );
+    }
 }
 
 #[test]
@@ -185,6 +196,17 @@ fn options_on_the_wrong_kind_of_method_are_refused() {
             "`half_duplex` is for methods that stream both ways: in others only one side speaks",
         );
     }
+}
+
+#[test]
+fn half_duplex_needs_the_sync_points_of_a_dialog() {
+    assert_method_error(
+        "half-duplex-checkpoint",
+        CHAT,
+        "option (session.v1.method).half_duplex = true;",
+        "`half_duplex` needs `checkpoint`: \
+         turns are passed in the dialog of a stream, and without sync points it has none",
+    );
 }
 
 #[test]
@@ -224,6 +246,14 @@ fn scopes_and_classes_are_checked() {
     let options = r#"option (session.v1.method).exclusive = " ";"#;
     let sentence = "`exclusive` may hold printable ASCII without spaces, not \" \"";
     assert_method_error("class-space", UNARY, options, sentence);
+    for scope in ["PRINCIPAL", "SESSION"] {
+        assert_method_error(
+            &format!("scope-alone-{scope}"),
+            UNARY,
+            &format!("option (session.v1.method).exclusive_scope = {scope};"),
+            "`exclusive_scope` needs `exclusive`: without a class no calls exclude each other",
+        );
+    }
 }
 
 #[test]
@@ -308,7 +338,7 @@ fn files_that_do_not_parse_or_link_are_told_with_their_place() {
 #[test]
 fn another_version_of_the_options_is_refused() {
     let options = include_str!("../../src/embedded/session/v1/options.proto");
-    let newer = options.replace("bool half_duplex = 10;", "bool half_duplex = 10;\n  bool later = 11;");
+    let newer = options.replace("bool dead_man = 12;", "bool dead_man = 12;\n  bool later = 13;");
     let user = method(UNARY, "option (session.v1.method).delivery = AT_LEAST_ONCE;");
     let workspace = Workspace::new("errors-newer-options").import("session/v1/options.proto", &newer);
     assert_eq!(

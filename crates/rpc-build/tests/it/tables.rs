@@ -26,9 +26,11 @@ service Bank {
       scopes: "bank.write"
       reply_bytes_max: 4096
       exclusive: "bulk"
+      exclusive_scope: SESSION
+      dead_man: true
     };
   }
-  rpc Defaults(M) returns (M) { option (session.v1.method).delivery = AT_MOST_ONCE; }
+  rpc Defaults(M) returns (M) { option (session.v1.method) = { delivery: AT_MOST_ONCE exclusive: "bulk" }; }
   rpc ExactlyOnce(M) returns (M) { option (session.v1.method) = { delivery: EXACTLY_ONCE record: DURABLE }; }
   rpc Upload(stream M) returns (M) {
     option (session.v1.method).checkpoint = { every_messages: 40 every_bytes: 65536 every: { seconds: 1 } };

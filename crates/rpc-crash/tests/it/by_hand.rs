@@ -31,21 +31,22 @@ const SEED: u64 = 5;
 const PARTS: u64 = 200;
 
 /// What a program has to remember.
-struct Program {
+pub(super) struct Program {
     has_activity: bool,
     number: SessionId,
     ticket: Ticket,
 }
 
-async fn connect(server: &Process) -> Channel {
+pub(super) async fn connect(server: &Process) -> Channel {
     Endpoint::new(format!("http://{}", server.address())).unwrap().connect().await.unwrap()
 }
 
 impl Program {
-    async fn open(server: &Process, has_activity: bool) -> Self {
+    pub(super) async fn open(server: &Process, has_activity: bool) -> Self {
         let issuer = JwtIssuer::hs256(SECRET, ISSUER, AUDIENCE).unwrap();
         let token = issuer.token("by-hand", &[], Duration::from_secs(7_200)).unwrap();
-        let units = [Unit::ExactlyOnce, Unit::Resume, Unit::Activity, Unit::Durable].map(i32::from).to_vec();
+        let units = [Unit::ExactlyOnce, Unit::MinorSynchronize, Unit::Resume, Unit::Activity, Unit::Durable];
+        let units = units.map(i32::from).to_vec();
         let nonce = vec![7; 16].into();
         let mut request = Request::new(OpenRequest { nonce, units, ..OpenRequest::default() });
         request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
@@ -56,7 +57,7 @@ impl Program {
         Self { has_activity, number: SessionId::new(opened.number).unwrap(), ticket }
     }
 
-    fn request<T>(&self, message: T) -> Request<T> {
+    pub(super) fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         let mut headers = MetadataMap::new().into_headers();
         headers.insert(SESSION, session_value(self.number));
@@ -66,7 +67,7 @@ impl Program {
     }
 
     /// Sends an attempt with these parts. It ends if `ends`.
-    async fn upload(
+    pub(super) async fn upload(
         &self,
         server: &Process,
         attempt: u64,
@@ -102,7 +103,7 @@ impl Program {
     }
 
     /// Makes the first attempt, until something is secured.
-    async fn begin(&self, server: &Process) {
+    pub(super) async fn begin(&self, server: &Process) {
         let secured = async {
             while place(&self.query(server).await) == 0 {
                 sleep(Duration::from_millis(5)).await;
@@ -121,7 +122,7 @@ impl Program {
     }
 }
 
-fn place(response: &QueryResponse) -> u64 {
+pub(super) fn place(response: &QueryResponse) -> u64 {
     let secured = response.resumption.as_ref().and_then(|resumption| resumption.requests.as_ref());
     secured.and_then(|secured| secured.position).map_or(0, |position| position.messages)
 }

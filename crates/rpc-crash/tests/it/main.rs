@@ -8,7 +8,9 @@
 mod by_hand;
 mod failing;
 mod killed;
+mod operators;
 mod resumed;
+mod stopped;
 mod streams;
 mod transactions;
 

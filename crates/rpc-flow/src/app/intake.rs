@@ -54,9 +54,11 @@ impl Intake {
 }
 
 fn next(state: &mut State, side: Side) -> Poll<Next> {
-    if state.gate.passage() == Passage::Later {
+    if state.gate.passage() == Passage::Later || state.is_held() {
         return Poll::Pending;
     }
+    // Whoever asks for more has used up what it had: nothing of an older generation is left with it.
+    state.used_up();
     if state.overlooked.requests {
         return Poll::Ready(Next::Failed(overlooked(state)));
     }
@@ -91,9 +93,11 @@ fn next(state: &mut State, side: Side) -> Poll<Next> {
 
 /// Asks for more, and tells the peer where that makes room or secures something.
 fn take(state: &mut State) -> Take {
-    let before = (state.flow.receiver().kept_bytes(), state.flow.receiver().secured());
+    // By its number: a sender that was restored places a point where one was secured before, and waits for its answer.
+    let has = |state: &State| (state.flow.receiver().kept_bytes(), state.flow.receiver().secured_serial());
+    let before = has(state);
     let take = state.flow.take();
-    if before != (state.flow.receiver().kept_bytes(), state.flow.receiver().secured()) {
+    if before != has(state) {
         state.rouse_outgoing();
         state.rouse_held_back();
     }
@@ -120,6 +124,7 @@ impl Drop for Intake {
         }
         self.shared.with(|state| {
             state.flow.app_left();
+            state.desk.has_left = true;
             //= S-24
             if self.shared.side == Side::Client && state.conclusion.is_none() {
                 state.flow.cancel();

@@ -3,6 +3,7 @@
 mod body;
 mod intake;
 mod pump;
+mod quiet;
 
 pub use body::AppBody;
 pub use pump::AppEnd;

@@ -10,6 +10,8 @@ use http::HeaderMap;
 use http_body::Body;
 use rpc_core::stream::flow::Side;
 
+use super::quiet::{self, Polled};
+use crate::dialog::Reading;
 use crate::shared::{Shared, State};
 use crate::status;
 
@@ -29,6 +31,8 @@ pub enum AppEnd {
 /// Whether the application's body is to be polled.
 enum Gate {
     Open,
+    /// And something waits for it to have nothing ready.
+    Asked,
     Shut,
     Stop,
 }
@@ -39,9 +43,26 @@ where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
+    let _running = Running::new(shared);
     let mut body = pin!(body);
     let mut trailers = None;
     poll_fn(|cx| poll_pump(shared, cx, body.as_mut(), &mut trailers)).await
+}
+
+/// The application's own body is read. When it is not any more, nothing of it is on its way.
+struct Running<'a>(&'a Shared);
+
+impl<'a> Running<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        shared.with(|state| state.desk.reading = Reading::Goes);
+        Self(shared)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.with(|state| state.desk.reading = Reading::Rests);
+    }
 }
 
 fn poll_pump<B>(
@@ -56,12 +77,20 @@ where
 {
     let mut data = None;
     loop {
-        match shared.with(|state| turn(state, shared.side, cx, data.take())) {
-            Gate::Open => {}
+        let next = match shared.with(|state| turn(state, shared.side, cx, data.take())) {
+            Gate::Open => ready!(body.as_mut().poll_frame(cx)),
+            Gate::Asked => match quiet::poll(body.as_mut(), cx) {
+                Polled::Ready(next) => next,
+                Polled::Soon => return Poll::Pending,
+                Polled::Quiet => {
+                    shared.with(State::quiet);
+                    return Poll::Pending;
+                }
+            },
             Gate::Shut => return Poll::Pending,
             Gate::Stop => return Poll::Ready(AppEnd::Stopped),
-        }
-        match ready!(body.as_mut().poll_frame(cx)) {
+        };
+        match next {
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(bytes) => data = Some(bytes),
                 // Nothing comes after them, and tonic's encoder would ask the handler's stream again.
@@ -82,7 +111,7 @@ where
 fn ended(shared: &Shared, trailers: &mut Option<HeaderMap>) -> AppEnd {
     shared.with(|state| {
         state.flow.app_ended();
-        state.rouse_outgoing();
+        state.quiet();
     });
     AppEnd::Done(trailers.take())
 }
@@ -90,7 +119,8 @@ fn ended(shared: &Shared, trailers: &mut Option<HeaderMap>) -> AppEnd {
 /// Takes what the body gave, and says whether to ask it for more.
 //= S-11
 fn turn(state: &mut State, side: Side, cx: &Context<'_>, data: Option<Bytes>) -> Gate {
-    if let Some(bytes) = data.filter(|bytes| !bytes.is_empty()) {
+    let is_old = state.read_on();
+    if let Some(bytes) = data.filter(|bytes| !bytes.is_empty() && !is_old) {
         //= S-36
         if state.overlooked.responses {
             state.abandon(Some(status::resumption_overlooked()));
@@ -105,7 +135,10 @@ fn turn(state: &mut State, side: Side, cx: &Context<'_>, data: Option<Bytes>) ->
     }
     // Also where the body is asked next: it may have nothing for a long time, and the stream fail meanwhile.
     state.wait_pump(cx);
-    if state.flow.wants_data() { Gate::Open } else { Gate::Shut }
+    if !state.flow.wants_data() || state.rests() {
+        return Gate::Shut;
+    }
+    if state.wants_quiet() { Gate::Asked } else { Gate::Open }
 }
 
 fn broken(state: &mut State, side: Side) {

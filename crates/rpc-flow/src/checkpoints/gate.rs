@@ -25,6 +25,15 @@ impl Gate {
         self.attended = true;
     }
 
+    pub(crate) fn is_attended(&self) -> bool {
+        self.attended
+    }
+
+    /// What is before it is of an older generation.
+    pub(crate) fn clear(&mut self) {
+        self.waiting = None;
+    }
+
     /// The body has come to a point.
     pub(crate) fn stop_at(&mut self, point: SyncPoint) {
         self.waiting = Some(point);

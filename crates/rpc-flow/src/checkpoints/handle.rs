@@ -11,6 +11,7 @@ use tonic::Request;
 
 use super::outgoing::{OutgoingMessages, OutgoingResults};
 use super::point::Resumed;
+use crate::dialog::Dialog;
 use crate::shared::Overlooked;
 use crate::status;
 use crate::stream::Stream;
@@ -144,6 +145,12 @@ impl Checkpoints {
             stream.abandon(status::point_before_call());
         }
         first
+    }
+
+    /// The dialog of the call: who speaks, what passes by the messages, going back. Whether it has one is found out when it
+    /// has begun.
+    pub fn dialog(&self) -> Dialog {
+        Dialog::new(self.handle())
     }
 
     /// The activity that the call works on.

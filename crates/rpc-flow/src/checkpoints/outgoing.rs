@@ -5,11 +5,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use rpc_core::stream::error::SyncError;
+use rpc_core::dialog::TokenSet;
+use rpc_core::frame::PointKind;
 use tokio_stream::Stream;
 use tonic::Status;
 
 use super::handle::Checkpoints;
+use crate::shared::State;
 use crate::status;
 
 /// What an application sends in a stream with checkpoints. `Debug` shows no message and no state.
@@ -20,6 +22,16 @@ pub enum Outgoing<T> {
     /// A sync point after everything before it, with the application's state, at most 64 KiB: the receiver gets it, and
     /// this application gets it back when the stream is resumed from this point.
     SyncPoint(Bytes),
+    /// The same, and what lies before it is safe from a [resynchronization](crate::Dialog::resynchronize): it is delivered
+    /// first. Needs the unit data separation.
+    SeparatingPoint(Bytes),
+    /// The same, and a dialogue unit ends here: nothing that follows is written before the other side has
+    /// [answered](crate::Dialog::unit_closed). Needs the unit major synchronize.
+    MajorPoint(Bytes),
+    /// These tokens are the other side's when everything before it was written, as with
+    /// [`Dialog::give`](crate::Dialog::give). What follows the turn waits until that is here again. Tokens that are not this
+    /// side's are passed over; those that the stream does not have fail the call with the reason UNIT_UNSUPPORTED.
+    Give(TokenSet),
 }
 
 impl<T> fmt::Debug for Outgoing<T> {
@@ -27,6 +39,9 @@ impl<T> fmt::Debug for Outgoing<T> {
         match self {
             Self::Message(_) => f.write_str("Message(..)"),
             Self::SyncPoint(state) => write!(f, "SyncPoint(<{} bytes>)", state.len()),
+            Self::SeparatingPoint(state) => write!(f, "SeparatingPoint(<{} bytes>)", state.len()),
+            Self::MajorPoint(state) => write!(f, "MajorPoint(<{} bytes>)", state.len()),
+            Self::Give(tokens) => write!(f, "Give({tokens:?})"),
         }
     }
 }
@@ -57,8 +72,21 @@ struct Placing {
     checkpoints: Checkpoints,
     /// Messages of the direction that were yielded, those before a resumption included.
     given: u64,
-    /// The state of a point that is to be placed before anything more is yielded.
-    due: Option<Bytes>,
+    /// What is to be done before anything more is yielded.
+    due: Option<Due>,
+    /// How often the direction had gone back when that was counted.
+    resets: u64,
+    /// The call, once it has begun.
+    stream: Option<crate::Stream>,
+}
+
+/// What lies between two messages.
+#[derive(Clone)]
+enum Due {
+    Point(PointKind, Bytes),
+    Give(TokenSet),
+    /// Tokens are being handed over.
+    Given(TokenSet),
 }
 
 /// Why a point was not placed.
@@ -70,34 +98,78 @@ enum Refused {
 impl Placing {
     fn new(checkpoints: Checkpoints) -> Self {
         let given = checkpoints.resumed().map_or(0, |resumed| resumed.position().messages);
-        Self { checkpoints, given, due: None }
+        Self { checkpoints, given, due: None, resets: 0, stream: None }
     }
 
-    /// Places the point that is due, when there is room for it.
+    /// Does what is due, when there is room for it.
     fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<(), Refused>> {
-        let Some(state) = &self.due else { return Poll::Ready(Ok(())) };
+        let Some(due) = self.due.take() else { return Poll::Ready(Ok(())) };
         let Some(stream) = self.checkpoints.stream_for_point() else {
-            self.due = None;
             return Poll::Ready(Err(Refused::NoStream));
         };
-        let placed = stream.shared.with(|shared| {
-            if let Some(failure) = shared.failure() {
+        let done = stream.shared.with(|state| {
+            if let Some(failure) = state.failure() {
                 return Poll::Ready(Err(failure));
             }
-            match shared.flow.app_syncs_at(self.given, state.clone()) {
-                Err(SyncError::TooManyPoints) => {
-                    shared.wait_placing(cx);
-                    Poll::Pending
-                }
-                placed => {
-                    shared.rouse_outgoing();
-                    Poll::Ready(placed.map_err(|error| status::misused(&error)))
-                }
+            match due {
+                Due::Point(kind, bytes) => self.place(state, cx, kind, bytes),
+                Due::Give(tokens) => match state.give_in_line(tokens) {
+                    Ok(()) => self.hand_over(state, cx, tokens),
+                    refused => Poll::Ready(refused),
+                },
+                Due::Given(tokens) => self.hand_over(state, cx, tokens),
             }
         });
-        let placed = ready!(placed);
-        self.due = None;
-        Poll::Ready(placed.map_err(Refused::Status))
+        done.map_err(Refused::Status)
+    }
+
+    fn place(
+        &mut self,
+        state: &mut State,
+        cx: &Context<'_>,
+        kind: PointKind,
+        bytes: Bytes,
+    ) -> Poll<Result<(), Status>> {
+        match state.place_at(self.given, kind, bytes.clone()) {
+            Some(placed) => Poll::Ready(placed),
+            None => {
+                self.due = Some(Due::Point(kind, bytes));
+                state.wait_placing(cx);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Waits, with nothing to give, until the tokens have left: that is what they wait for.
+    fn hand_over(
+        &mut self,
+        state: &mut State,
+        cx: &Context<'_>,
+        tokens: TokenSet,
+    ) -> Poll<Result<(), Status>> {
+        if state.is_giving(tokens) {
+            self.due = Some(Due::Given(tokens));
+            state.wait_placing(cx);
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Counts anew where the direction went back: what the stream has of it is all that was given, since nothing is read
+    /// of the application's body before the application knows.
+    fn follow(&mut self) {
+        if self.stream.is_none() {
+            self.stream = self.checkpoints.stream();
+        }
+        let Some(stream) = &self.stream else { return };
+        if stream.shared.terms.is_none() {
+            return;
+        }
+        let (resets, given) =
+            stream.shared.with(|state| (state.desk.resets_sent, state.flow.sender().given().messages));
+        if resets != self.resets {
+            (self.resets, self.given, self.due) = (resets, given, None);
+        }
     }
 
     /// The message that an item is, if it is one.
@@ -107,11 +179,16 @@ impl Placing {
                 self.given += 1;
                 Some(message)
             }
-            Outgoing::SyncPoint(state) => {
-                self.due = Some(state);
-                None
-            }
+            Outgoing::SyncPoint(state) => self.then(Due::Point(PointKind::Minor, state)),
+            Outgoing::SeparatingPoint(state) => self.then(Due::Point(PointKind::Separating, state)),
+            Outgoing::MajorPoint(state) => self.then(Due::Point(PointKind::Major, state)),
+            Outgoing::Give(tokens) => self.then(Due::Give(tokens)),
         }
+    }
+
+    fn then<T>(&mut self, due: Due) -> Option<T> {
+        self.due = Some(due);
+        None
     }
 }
 
@@ -129,6 +206,7 @@ where
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
         let this = &mut *self;
+        this.placing.follow();
         while !this.over {
             match ready!(this.placing.poll(cx)) {
                 Ok(()) | Err(Refused::NoStream) => {}
@@ -169,6 +247,7 @@ where
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
+        this.placing.follow();
         loop {
             match ready!(this.placing.poll(cx)) {
                 Ok(()) => {}

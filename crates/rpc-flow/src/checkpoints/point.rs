@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rpc_core::frame::SyncPoint;
+use rpc_core::frame::{PointKind, SyncPoint};
 use rpc_core::stream::position::{Position, Serial};
 use rpc_core::stream::secured::Secured;
 use tonic::Status;
@@ -37,11 +37,13 @@ impl<T> fmt::Debug for Item<T> {
 pub struct Point {
     shared: Arc<Shared>,
     point: SyncPoint,
+    /// How often the direction had gone back when it came.
+    resets: u64,
 }
 
 impl Point {
-    pub(crate) fn new(shared: Arc<Shared>, point: SyncPoint) -> Self {
-        Self { shared, point }
+    pub(crate) fn new(shared: Arc<Shared>, point: SyncPoint, resets: u64) -> Self {
+        Self { shared, point, resets }
     }
 
     /// Its number: 1 for the first of the direction.
@@ -59,6 +61,17 @@ impl Point {
         &self.point.state
     }
 
+    /// Whether a dialogue unit ends here: its sender waits until everything before it is secured, and the answer is that it
+    /// is. See [`Dialog::major`](crate::Dialog::major).
+    pub fn is_major(&self) -> bool {
+        self.point.kind == PointKind::Major
+    }
+
+    /// Whether what lies before it is safe from a resynchronization.
+    pub fn is_separating(&self) -> bool {
+        self.point.kind == PointKind::Separating
+    }
+
     /// Declares that the application has everything before the point safe. `state`, at most 64 KiB, travels to the
     /// sender with the confirmation, and is handed back when the stream is resumed from here.
     ///
@@ -67,7 +80,8 @@ impl Point {
     ///
     /// # Errors
     ///
-    /// INTERNAL if the state is too long; UNAVAILABLE with the reason STORE_UNAVAILABLE if it could not be stored; otherwise
+    /// INTERNAL if the state is too long; ABORTED if the stream went back meanwhile, so that there is no such point any more;
+    /// UNAVAILABLE with the reason STORE_UNAVAILABLE if it could not be stored; otherwise
     /// the error with which the stream is over. Then nobody can rely on the point.
     ///
     /// # Cancel safety
@@ -79,11 +93,14 @@ impl Point {
             if let Some(failure) = shared.failure() {
                 return Err(failure);
             }
+            if shared.desk.resets != self.resets {
+                return Err(status::point_void());
+            }
             let done = shared.flow.secure(self.point.serial, state);
             shared.rouse_outgoing();
             done.map_err(|error| status::misused(&error))
         })?;
-        self.shared.until_secured(self.point.serial).await
+        self.shared.until_secured(self.point.serial, self.resets).await
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use rpc_core::stream::flow::Progress;
 use tokio_stream::Stream as _;
@@ -13,7 +13,8 @@ use tonic::{Status, Streaming};
 
 use super::handle::Checkpoints;
 use super::point::{Item, Point, Resumed};
-use crate::shared::Shared;
+use crate::dialog::Reads;
+use crate::shared::{Shared, State};
 use crate::status;
 
 /// A stream of messages with its sync points, which the application secures itself: a handler's request, or the response
@@ -25,6 +26,8 @@ pub struct Checkpointed<T> {
     streaming: Streaming<T>,
     shared: Arc<Shared>,
     resumed: Option<Resumed>,
+    /// Came out of the decoder when nothing was to be delivered.
+    held: Option<T>,
     ended: bool,
 }
 
@@ -44,7 +47,7 @@ impl<T> Checkpointed<T> {
             state.gate.attend();
         });
         let resumed = checkpoints.resumed_incoming();
-        Ok(Self { streaming, shared, resumed, ended: false })
+        Ok(Self { streaming, shared, resumed, held: None, ended: false })
     }
 
     /// From where these messages go on; `None` when they begin at the beginning. A connection that was lost and replaced
@@ -69,7 +72,7 @@ impl<T> Checkpointed<T> {
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Item<T>>, Status>> {
-        match Pin::new(&mut self.streaming).poll_next(cx) {
+        match self.poll_messages(cx) {
             Poll::Ready(Some(Ok(message))) => Poll::Ready(Ok(Some(Item::Message(message)))),
             Poll::Ready(Some(Err(status))) => Poll::Ready(Err(status)),
             Poll::Ready(None) => {
@@ -77,13 +80,35 @@ impl<T> Checkpointed<T> {
                 Poll::Ready(Ok(None))
             }
             // The decoder waits, so it has given every message before the point.
-            Poll::Pending => match self.shared.with(|state| state.gate.take()) {
-                Some(point) => {
-                    let point = Point::new(Arc::clone(&self.shared), point);
+            Poll::Pending => match self.shared.with(State::take_point) {
+                Some((point, resets)) => {
+                    let point = Point::new(Arc::clone(&self.shared), point, resets);
                     Poll::Ready(Ok(Some(Item::SyncPoint(point))))
                 }
                 None => Poll::Pending,
             },
+        }
+    }
+
+    /// The next message of the generation that goes on: tonic's decoder may still hold some of an older one.
+    //= D-16, I14
+    fn poll_messages(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, Status>>> {
+        loop {
+            let message = match self.held.take() {
+                Some(message) => message,
+                None => match ready!(Pin::new(&mut self.streaming).poll_next(cx)) {
+                    Some(Ok(message)) => message,
+                    end => return Poll::Ready(end),
+                },
+            };
+            match self.shared.reader_may(cx) {
+                Reads::On => return Poll::Ready(Some(Ok(message))),
+                Reads::Later => {
+                    self.held = Some(message);
+                    return Poll::Pending;
+                }
+                Reads::Past => {}
+            }
         }
     }
 

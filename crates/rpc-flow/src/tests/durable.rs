@@ -1,14 +1,18 @@
 //! Servers that die and come back with what they had stored, while their clients live on.
 
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http_body::Body as _;
 use rpc_core::error::Reason;
 use rpc_core::stream::Config;
 use rpc_core::stream::flow::Side;
 use rpc_core::stream::secured::Resumption;
 use rpc_proto::status::{Details, Refusal};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tonic::{Code, Status};
@@ -16,10 +20,10 @@ use tonic::{Code, Status};
 use super::call::NO_KEEPALIVE;
 use super::explicit::cut_back;
 use super::link::Way;
-use super::pair::Pair;
+use super::pair::{Pair, Ready};
 use super::typed::{Log, Page, Script, caller, handler, request_of};
-use super::{Random, run};
-use crate::{Checkpointed, Checkpoints, How, Item, Point, Stream};
+use super::{Random, messages, ok_trailers, run};
+use crate::{AppBody, Checkpointed, Checkpoints, How, Item, Point, Stream};
 
 fn configs() -> [Config; 2] {
     let mut config = Config::default();
@@ -160,6 +164,64 @@ async fn upload() -> (Pair, JoinHandle<()>) {
     let caller = tokio::spawn(caller(pair.client.clone(), checkpoints, scripts, Log::default()));
     pair.connect(0);
     (pair, caller)
+}
+
+/// Wakes a task by way of another one.
+struct Bell(Notify);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.notify_one();
+    }
+}
+
+/// Reads to the end, each time a little later than what came with it was written to the connection.
+async fn read_late(mut body: AppBody) {
+    let bell = Arc::new(Bell(Notify::new()));
+    let waker = Waker::from(bell.clone());
+    loop {
+        let polled = Pin::new(&mut body).poll_frame(&mut Context::from_waker(&waker));
+        match polled {
+            Poll::Ready(Some(Ok(_))) => {}
+            Poll::Ready(Some(Err(_)) | None) => return,
+            Poll::Pending => {
+                bell.0.notified().await;
+                sleep(Duration::from_millis(1)).await;
+            }
+        }
+    }
+}
+
+/// The client had everything and had answered the last point when its server died. The next server places a point at the
+/// same place, and the client answered that with its next keepalive, 20 s later: no call whose servers die more often than
+/// that came to its end.
+//= test S-3, S-28
+#[test]
+fn a_client_that_has_everything_answers_the_last_point_of_a_restored_server() {
+    run(async {
+        let [client_config, config] = configs();
+        let client = Stream::new(Side::Client, &client_config);
+        let reader = tokio::spawn(read_late(client.app_body()));
+        let all = messages(&[30, 500, 7]);
+        let mut server = Stream::new(Side::Server, &config);
+        for attempt in 0..5 {
+            let pair = Pair { client: client.clone(), server };
+            let connected = pair.connect(attempt);
+            pair.server.pump_app(Ready::new([all.clone()]).trailers(ok_trailers())).await;
+            let mut views = pair.server.watch();
+            let secured = views.wait_for(|view| view.is_secured);
+            let in_time = timeout(Duration::from_secs(1), secured).await;
+            assert!(
+                in_time.is_ok_and(|view| view.is_ok()),
+                "attempt {attempt}: {:?}",
+                pair.client.progress()
+            );
+            connected.link.abort();
+            connected.client.await.unwrap();
+            server = Stream::restored(Side::Server, &config, &Resumption::default());
+        }
+        reader.abort();
+    });
 }
 
 fn refused() -> Status {

@@ -342,3 +342,20 @@ fn a_peer_that_breaks_the_protocol_is_told_so() {
         assert_eq!(status.expect("not an end").code(), Code::Internal);
     });
 }
+
+/// Who waits for the failure of a stream costs it nothing while it goes on, and is told at once.
+#[test]
+fn a_failure_is_told_to_who_waits_for_it_now_and_later() {
+    run(async {
+        let pair = Pair::new(&Config::default());
+        let waiting = tokio::spawn({
+            let server = pair.server.clone();
+            async move { server.until_failed().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        pair.server.abandon(Status::aborted("by hand"));
+        waiting.await.unwrap();
+        pair.server.until_failed().await;
+    });
+}

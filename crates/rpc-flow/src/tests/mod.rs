@@ -2,6 +2,7 @@
 
 mod call;
 mod cuts;
+mod dialog;
 mod durable;
 mod ends;
 mod explicit;

@@ -80,6 +80,7 @@ impl Script {
                 Seen::Page(next)
             }
             Outgoing::SyncPoint(_) => Seen::Point(number),
+            other => panic!("not in a script: {other:?}"),
         };
         self.items().into_iter().map(seen).collect()
     }

@@ -6,8 +6,9 @@ use rpc_core::error::Reason;
 use rpc_core::id::{Epoch, Nonce, SessionId, TicketHash};
 use rpc_core::negotiate::{Agreement, FirstTurn, Grant, ServiceGrant, Unit, Units};
 use rpc_core::principal::Principal;
-use rpc_core::record::{End, SessionRecord, TicketHashes, Tombstone};
+use rpc_core::record::{End, Receipt, SessionRecord, Summary, TicketHashes, Tombstone};
 use rpc_core::store::Stored;
+use rpc_core::stream::position::Position;
 
 use super::cursor::{FieldReader, FieldWriter};
 use super::{DecodeError, EncodeError, Kind, open, seal, session_key};
@@ -23,11 +24,7 @@ pub(crate) fn encode_live(
     fields.u64(epoch.0);
     write_principal(&mut fields, principal)?;
     fields.raw(&nonce.0);
-    fields.raw(&tickets.current.0);
-    fields.u8(u8::from(tickets.pending.is_some()));
-    if let Some(pending) = &tickets.pending {
-        fields.raw(&pending.0);
-    }
+    write_tickets(&mut fields, tickets);
     fields.u8(u8::from(authority_unix_s.is_some()));
     if let Some(seconds) = authority_unix_s {
         fields.u64(*seconds);
@@ -45,17 +42,66 @@ pub(crate) fn encode_ended(
     epoch: Epoch,
     tombstone: &Tombstone,
 ) -> Result<Vec<u8>, EncodeError> {
-    let Tombstone { principal, nonce, end } = tombstone;
+    let Tombstone { principal, nonce, end, receipt } = tombstone;
     let mut fields = FieldWriter::default();
     fields.u64(epoch.0);
     write_principal(&mut fields, principal)?;
     fields.raw(&nonce.0);
-    fields.u8(match end {
-        End::Released => 1,
-        End::Aborted => 2,
-        End::Expired => 3,
+    fields.u8(match (end, receipt) {
+        (End::Released, None) => 1,
+        (End::Aborted, _) => 2,
+        (End::Expired, _) => 3,
+        (End::Released, Some(_)) => 4,
     });
+    if let (End::Released, Some(receipt)) = (end, receipt) {
+        write_receipt(&mut fields, receipt);
+    }
     seal(&session_key(session), Kind::Ended, &fields.into_bytes())
+}
+
+fn write_receipt(fields: &mut FieldWriter, receipt: &Receipt) {
+    let Receipt { tickets, summary } = receipt;
+    let Summary { calls, done, failed, unknown, requests, responses } = *summary;
+    write_tickets(fields, tickets);
+    for count in [calls, done, failed, unknown] {
+        fields.u64(count);
+    }
+    for Position { messages, bytes } in [requests, responses] {
+        fields.u64(messages);
+        fields.u64(bytes);
+    }
+}
+
+fn read_receipt(fields: &mut FieldReader<'_>) -> Result<Receipt, DecodeError> {
+    let tickets = read_tickets(fields)?;
+    let mut count = |field| fields.u64(field);
+    let summary = Summary {
+        calls: count("calls")?,
+        done: count("calls done")?,
+        failed: count("calls failed")?,
+        unknown: count("calls unknown")?,
+        requests: Position { messages: count("requests")?, bytes: count("request bytes")? },
+        responses: Position { messages: count("responses")?, bytes: count("response bytes")? },
+    };
+    Ok(Receipt { tickets, summary })
+}
+
+fn write_tickets(fields: &mut FieldWriter, tickets: &TicketHashes) {
+    fields.raw(&tickets.current.0);
+    fields.u8(u8::from(tickets.pending.is_some()));
+    if let Some(pending) = &tickets.pending {
+        fields.raw(&pending.0);
+    }
+}
+
+fn read_tickets(fields: &mut FieldReader<'_>) -> Result<TicketHashes, DecodeError> {
+    Ok(TicketHashes {
+        current: TicketHash(fields.raw("current ticket")?),
+        pending: match fields.presence("pending ticket")? {
+            true => Some(TicketHash(fields.raw("pending ticket")?)),
+            false => None,
+        },
+    })
 }
 
 /// Whether a session lives, and under which epoch.
@@ -98,13 +144,7 @@ fn read_record(fields: &mut FieldReader<'_>) -> Result<SessionRecord, DecodeErro
     Ok(SessionRecord {
         principal: read_principal(fields)?,
         nonce: Nonce(fields.raw("nonce")?),
-        tickets: TicketHashes {
-            current: TicketHash(fields.raw("current ticket")?),
-            pending: match fields.presence("pending ticket")? {
-                true => Some(TicketHash(fields.raw("pending ticket")?)),
-                false => None,
-            },
-        },
+        tickets: read_tickets(fields)?,
         authority_unix_s: match fields.presence("authority")? {
             true => Some(fields.u64("authority")?),
             false => None,
@@ -115,16 +155,17 @@ fn read_record(fields: &mut FieldReader<'_>) -> Result<SessionRecord, DecodeErro
 }
 
 fn read_tombstone(fields: &mut FieldReader<'_>) -> Result<Tombstone, DecodeError> {
-    Ok(Tombstone {
-        principal: read_principal(fields)?,
-        nonce: Nonce(fields.raw("nonce")?),
-        end: match fields.u8("end")? {
-            1 => End::Released,
-            2 => End::Aborted,
-            3 => End::Expired,
-            _ => return Err(DecodeError::Field("end")),
-        },
-    })
+    let principal = read_principal(fields)?;
+    let nonce = Nonce(fields.raw("nonce")?);
+    let (end, receipt) = match fields.u8("end")? {
+        // By a version that kept no answers.
+        1 => (End::Released, None),
+        2 => (End::Aborted, None),
+        3 => (End::Expired, None),
+        4 => (End::Released, Some(Box::new(read_receipt(fields)?))),
+        _ => return Err(DecodeError::Field("end")),
+    };
+    Ok(Tombstone { principal, nonce, end, receipt })
 }
 
 fn write_principal(fields: &mut FieldWriter, principal: &Principal) -> Result<(), EncodeError> {

@@ -8,10 +8,12 @@ use rpc_core::id::{Epoch, Fingerprint, Nonce, Sequence, SessionId, SlotId, Ticke
 use rpc_core::negotiate::{Agreement, FirstTurn, Grant, ServiceGrant, Unit, Units};
 use rpc_core::principal::Principal;
 use rpc_core::record::{
-    ActivityRecord, CallRecord, End, Reply, SessionRecord, SlotRecord, TicketHashes, Tombstone,
+    ActivityRecord, CallRecord, End, Receipt, Reply, SessionRecord, SlotRecord, Summary, TicketHashes,
+    Tombstone,
 };
 use rpc_core::session::Kept;
 use rpc_core::store::{Stored, suite};
+use rpc_core::stream::position::Position;
 use rpc_core::transaction::{Version, Versioned};
 
 use super::*;
@@ -50,7 +52,14 @@ fn record(n: u8) -> Box<SessionRecord> {
 
 fn tombstone(end: End) -> Box<Tombstone> {
     let record = record(1);
-    Box::new(Tombstone { principal: record.principal, nonce: record.nonce, end })
+    Box::new(Tombstone { principal: record.principal, nonce: record.nonce, end, receipt: None })
+}
+
+fn released(n: u8) -> Box<Tombstone> {
+    let (requests, responses) = (Position { messages: 4, bytes: 40 }, Position { messages: 5, bytes: 50 });
+    let summary = Summary { calls: 6, done: 3, failed: 2, unknown: 1, requests, responses };
+    let receipt = Receipt { tickets: record(n).tickets, summary };
+    Box::new(Tombstone { receipt: Some(Box::new(receipt)), ..*tombstone(End::Released) })
 }
 
 fn encode(stored: &Stored) -> Vec<u8> {
@@ -62,8 +71,9 @@ fn encode(stored: &Stored) -> Vec<u8> {
 
 fn examples() -> Vec<Stored> {
     let live = (0..6).map(|n| Stored::Live(Epoch(u64::from(n)), record(n), Vec::new()));
-    let ended = [End::Released, End::Aborted, End::Expired];
-    live.chain(ended.into_iter().map(|end| Stored::Ended(Epoch(9), tombstone(end)))).collect()
+    let ended = [End::Released, End::Aborted, End::Expired].map(tombstone);
+    let ended = ended.into_iter().chain([released(2), released(3)]);
+    live.chain(ended.map(|tombstone| Stored::Ended(Epoch(9), tombstone))).collect()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -165,6 +175,7 @@ fn the_format_is_this_to_the_byte() {
     assert_eq!(hex(&session_key(session())), "010000000000001267");
     assert_eq!(hex(&encode(&Stored::Live(Epoch(2), record(3), Vec::new()))), LIVE);
     assert_eq!(hex(&encode(&Stored::Ended(Epoch(2), tombstone(End::Expired)))), ENDED);
+    assert_eq!(hex(&encode(&Stored::Ended(Epoch(2), released(3)))), RELEASED);
     assert_eq!(hex(&slot_key(session(), SlotId(258))), "01000000000000126700000102");
     let encoded: Vec<_> = slots().iter().map(|slot| hex(&encode_slot(session(), slot).unwrap())).collect();
     assert_eq!(encoded, SLOTS);
@@ -186,6 +197,14 @@ const LIVE: &str = concat!(
     "0000000005000000100000000000010000001000000000000102000e0062616e6b2e76312e4c6564676572000d006261",
     "6e6b2e76312e41646d696e010d0053434f50455f4d495353494e4766a19cd7",
 );
+const RELEASED: &str = concat!(
+    "0211bd0000000200000000000000160068747470733a2f2f6973737565722e6578616d706c6509007375626a6563742d",
+    "310101010101010101010101010101010104030303030303030303030303030303030303030303030303030303030303",
+    "030301fcfcfcfcfcfcfcfcfcfcfcfcfcfcfcfcfcfcfcfcfcfcfcfcfcfcfcfcfcfcfcfc06000000000000000300000000",
+    "000000020000000000000001000000000000000400000000000000280000000000000005000000000000003200000000",
+    "00000030c062b6",
+);
+
 const ENDED: &str = concat!(
     "02113c0000000200000000000000160068747470733a2f2f6973737565722e6578616d706c6509007375626a6563742d",
     "310101010101010101010101010101010103e610513b",

@@ -27,7 +27,7 @@ fn create(number: u64, n: u8) -> Write {
 
 fn tombstone() -> Box<Tombstone> {
     let record = suite::record(1);
-    Box::new(Tombstone { principal: record.principal, nonce: record.nonce, end: End::Aborted })
+    Box::new(Tombstone { principal: record.principal, nonce: record.nonce, end: End::Aborted, receipt: None })
 }
 
 #[track_caller]

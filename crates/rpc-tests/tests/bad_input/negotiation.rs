@@ -22,7 +22,7 @@ fn row(reason: Reason, change: impl Fn(&mut OpenRequest) + 'static) -> (Reason, 
 //= test O-9
 //= test O-10
 //= test O-20
-//= test O-22
+//= test O-23
 //= test O-26
 #[tokio::test]
 async fn a_proposal_below_the_minimum_is_refused_with_the_servers_limits() {
@@ -34,8 +34,7 @@ async fn a_proposal_below_the_minimum_is_refused_with_the_servers_limits() {
     })
     .await;
     let long = |seconds| Some(duration(Duration::from_secs(seconds)));
-    let half = i32::from(Unit::HalfDuplex);
-    let duplex = i32::from(Unit::Duplex);
+    let both = [Unit::DataSeparation, Unit::Activity].map(i32::from);
     let rows = [
         row(Reason::VersionUnsupported, |open| open.versions = vec![2, 3]),
         row(Reason::UnitUnsupported, |open| {
@@ -43,9 +42,13 @@ async fn a_proposal_below_the_minimum_is_refused_with_the_servers_limits() {
             open.required_units = vec![Unit::Durable.into()];
         }),
         row(Reason::UnitsContradict, |open| open.required_units = vec![Unit::Duplex.into()]),
+        row(Reason::UnitUnsupported, |open| {
+            open.units.push(Unit::Exceptions.into());
+            open.required_units = vec![Unit::Exceptions.into()];
+        }),
         row(Reason::UnitsContradict, move |open| {
-            open.units.extend([half, duplex]);
-            open.required_units = vec![half, duplex];
+            open.units.extend(both);
+            open.required_units = both.to_vec();
         }),
         row(Reason::BelowMinimum, |open| open.slots_min = 129),
         row(Reason::BelowMinimum, |open| (open.slots, open.slots_min) = (2, 3)),

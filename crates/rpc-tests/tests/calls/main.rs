@@ -4,6 +4,7 @@
 mod bound;
 mod deadlines;
 mod draining;
+mod exclusive;
 mod lost;
 mod many;
 mod replay;

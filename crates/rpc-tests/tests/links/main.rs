@@ -10,7 +10,7 @@ mod short;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use futures_util::{Stream, StreamExt as _};
+use futures_util::Stream;
 use rpc_client::Session;
 use rpc_client::net::{Backoff, Config, Keepalive};
 use rpc_tests::pb::ledger::v1::test_ledger_client::TestLedgerClient;
@@ -18,9 +18,8 @@ use rpc_tests::pb::streams::v1::Chunk;
 use rpc_tests::pb::streams::v1::test_streams_client::TestStreamsClient;
 use rpc_tests::proxy::Proxy;
 use rpc_tests::server::TestServer;
-use rpc_tests::streams::{Tally, chunk};
+use rpc_tests::streams::{chunk, read, tally};
 use rpc_tests::token;
-use tonic::Status;
 
 type Client = TestStreamsClient<Session>;
 type Ledger = TestLedgerClient<Session>;
@@ -72,20 +71,4 @@ async fn open(address: SocketAddr) -> Session {
 /// So many chunks, as an upload gives them.
 fn chunks(count: u64, payload_bytes: u32) -> impl Stream<Item = Chunk> + Send + 'static {
     futures_util::stream::iter((0..count).map(move |index| chunk(index, payload_bytes)))
-}
-
-/// What a whole transfer of them adds up to.
-fn tally(count: u64, payload_bytes: u32) -> Tally {
-    let mut tally = Tally::default();
-    (0..count).for_each(|index| tally.add(&chunk(index, payload_bytes)).unwrap());
-    tally
-}
-
-/// Reads to the end, each chunk once and in order.
-async fn read(mut chunks: impl Stream<Item = Result<Chunk, Status>> + Unpin) -> Result<Tally, Status> {
-    let mut tally = Tally::default();
-    while let Some(chunk) = chunks.next().await {
-        tally.add(&chunk?)?;
-    }
-    Ok(tally)
 }

@@ -11,13 +11,12 @@ use rpc_tests::pb::ledger::v1::test_ledger_client::TestLedgerClient;
 use rpc_tests::pb::streams::v1::test_streams_client::TestStreamsClient;
 use rpc_tests::pb::streams::v1::{Chunk, Request};
 use rpc_tests::server::TestServer;
-use rpc_tests::streams::{EARLY, Tally, chunk};
+use rpc_tests::streams::{EARLY, chunk, read, tally};
 use rpc_tests::{soon, token};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Status;
 use tonic::metadata::MetadataValue;
 
 type Client = TestStreamsClient<Session>;
@@ -62,35 +61,24 @@ fn chunks((count, payload_bytes): (u64, u32), pause: Duration) -> impl Stream<It
     )
 }
 
-fn tally((count, payload_bytes): (u64, u32)) -> Tally {
-    let mut tally = Tally::default();
-    (0..count).for_each(|index| tally.add(&chunk(index, payload_bytes)).unwrap());
-    tally
-}
-
-async fn read(mut chunks: impl Stream<Item = Result<Chunk, Status>> + Unpin) -> Result<Tally, Status> {
-    let mut tally = Tally::default();
-    while let Some(chunk) = chunks.next().await {
-        tally.add(&chunk?)?;
-    }
-    Ok(tally)
-}
-
 async fn upload(mut client: Client, size: (u64, u32), pause: Duration) {
     let response = minute("the upload", client.upload(chunks(size, pause))).await.expect("an upload");
-    assert_eq!(response.into_inner(), tally(size).summary());
+    assert_eq!(response.into_inner(), tally(size.0, size.1).summary());
 }
 
 async fn download(mut client: Client, size: (u64, u32), pause: Duration) {
     let pause_ms = u32::try_from(pause.as_millis()).unwrap();
     let wanted = Request { chunks: size.0, payload_bytes: size.1, pause_ms };
     let response = minute("the head", client.download(wanted)).await.expect("the head of a download");
-    assert_eq!(minute("the download", read(response.into_inner())).await.expect("a download"), tally(size));
+    assert_eq!(
+        minute("the download", read(response.into_inner())).await.expect("a download"),
+        tally(size.0, size.1)
+    );
 }
 
 async fn chat(mut client: Client, size: (u64, u32), pause: Duration) {
     let response = minute("the head", client.chat(chunks(size, pause))).await.expect("the head of a chat");
-    assert_eq!(minute("the chat", read(response.into_inner())).await.expect("a chat"), tally(size));
+    assert_eq!(minute("the chat", read(response.into_inner())).await.expect("a chat"), tally(size.0, size.1));
 }
 
 async fn early_replies(mut client: Client) {

@@ -4,9 +4,11 @@
 mod activities;
 mod authority;
 mod by_hand;
+mod discard;
 mod explicit;
 mod memory;
 mod time;
+mod units;
 
 use std::time::Duration;
 

@@ -4,7 +4,9 @@
 mod attach;
 mod ending;
 mod health;
+mod hooks;
 mod open;
+mod parting;
 mod query;
 mod reflection;
 mod renew;

@@ -26,14 +26,14 @@ mod patience;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use http::{HeaderValue, Request, Response};
-use rpc_core::error::Outcome;
+use rpc_core::error::{Outcome, Reason};
 use rpc_core::negotiate::Unit;
 use rpc_core::policy::{MethodPolicy, Secure};
 use rpc_core::stream::Config;
 use rpc_core::stream::digest::DigestKind;
 use rpc_core::stream::flow::Side;
 use rpc_core::stream::secured::Resumption;
-use rpc_flow::{Checkpoints, Stream};
+use rpc_flow::{Checkpoints, Stream, dialog_terms};
 use rpc_proto::status::with_outcome;
 use tokio::time::Instant;
 use tonic::Status;
@@ -44,6 +44,7 @@ use super::headers::Template;
 use crate::Session;
 use crate::activity;
 use crate::core::Core;
+use crate::error::refusal;
 
 /// Whether a call of this method is made here: it has checkpoints, its service was granted, and the session has agreed to
 /// resume.
@@ -72,9 +73,10 @@ pub(super) async fn call(
     let checkpoints = parts.extensions.remove::<Checkpoints>();
     let activity = checkpoints.as_ref().and_then(Checkpoints::activity);
     let activity = activity.map(|name| activity_value(core, name)).transpose()?;
+    let config = config(core, method)?;
     // Dropped without having been bound, the checkpoints tell whoever waits for the call that there is none.
-    let taken = core.slots.take(deadline).await?;
-    let call = begin(&config(core, method), checkpoints, activity)?;
+    let taken = core.take_slot(deadline).await?;
+    let call = begin(&config, checkpoints, activity)?;
     let (driver, answer) = Driver::new(session.clone(), call, Template::new(parts), taken, deadline);
     session.own(driver.run(body));
     answer.wait().await
@@ -117,7 +119,8 @@ fn activity_value(core: &Core, name: &[u8]) -> Result<HeaderValue, Box<Status>> 
     text.map_err(|error| Box::new(Status::internal(error.to_string())))
 }
 
-fn config(core: &Core, method: &MethodPolicy) -> Config {
+//= O-27
+fn config(core: &Core, method: &MethodPolicy) -> Result<Config, Box<Status>> {
     let mut config = Config::default();
     if core.agreement.window_bytes > 0 {
         config.window_bytes = core.agreement.window_bytes;
@@ -132,5 +135,9 @@ fn config(core: &Core, method: &MethodPolicy) -> Config {
     // The policy speaks of the handler. A stub's reader knows no points, so the session declares them, unless the caller
     // reads in the form with sync points.
     config.secure = Secure::Automatic;
-    config
+    config.dialog = dialog_terms(Side::Client, &core.agreement, method).map_err(|unit| {
+        let message = format!("the session was opened without the unit {unit}");
+        Box::new(refusal(Reason::UnitUnsupported, message, Some(Outcome::NotExecuted)))
+    })?;
+    Ok(config)
 }

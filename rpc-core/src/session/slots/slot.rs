@@ -241,10 +241,11 @@ impl Slot {
         }
     }
 
-    pub(super) fn abandon(&mut self) -> bool {
-        let Phase::Running { run, .. } = self.phase else { return false };
+    /// Nobody will know how far the running call came.
+    pub(super) fn abandon(&mut self) -> Option<Keeping> {
+        let Phase::Running { run, .. } = self.phase else { return None };
         self.phase = Phase::Unknown { fingerprint: Some(run.fingerprint) };
-        true
+        Some(run.keeping)
     }
 
     /// The handler runs, or its reply is on its way to the store.
@@ -313,6 +314,24 @@ impl Slot {
                 Admission::Unknown
             }
         })
+    }
+
+    /// Whether [`again`](Self::again) would answer that the handler runs.
+    pub(super) fn would_run_again(&self, admit: &Admit) -> bool {
+        match &self.phase {
+            Phase::Begun { fingerprint, place } => {
+                *fingerprint == admit.fingerprint
+                    && admit.attempt.attempt >= self.attempt
+                    && admit.keeping.runs_again(place.is_some())
+            }
+            Phase::Unused
+            | Phase::Running { .. }
+            | Phase::Recording { .. }
+            | Phase::Done { .. }
+            | Phase::Unknown { .. }
+            | Phase::Doubtful { .. }
+            | Phase::Settled => false,
+        }
     }
 
     pub(super) fn state(&self) -> CallState {

@@ -1,5 +1,7 @@
 //! Calls that the store has, and sessions that another server left there.
 
+mod stopped;
+
 use super::*;
 use crate::error::Reason;
 use crate::record::{CallRecord, SlotRecord};
@@ -106,7 +108,10 @@ fn a_release_waits_for_replies_on_their_way_to_the_store() {
     // The reply, and then the end.
     world.store_answers();
     world.store_answers();
-    assert_eq!(world.answers(), [(request.0, Answer::Released)]);
+    assert_eq!(
+        world.answers(),
+        [(request.0, Answer::Released(Summary { calls: 1, done: 1, ..Summary::default() }))]
+    );
 }
 
 #[test]

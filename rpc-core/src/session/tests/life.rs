@@ -1,5 +1,5 @@
 use super::*;
-use crate::record::End;
+use crate::record::{End, Summary};
 use crate::store::StoreError;
 
 //= test L-1
@@ -196,7 +196,7 @@ fn a_release_without_running_calls_ends_the_session_and_is_answered_when_that_is
     assert_eq!(world.session.state(), State::Ended(End::Released));
     assert_eq!(world.answers(), []);
     world.store_answers();
-    assert_eq!(world.answers(), [(1, Answer::Released)]);
+    assert_eq!(world.answers(), [(1, Answer::Released(Summary::default()))]);
 }
 
 //= test L-18
@@ -215,7 +215,7 @@ fn a_release_waits_for_running_calls_and_admits_no_new_ones() {
     world.session.complete(id("0.1.0"), reply("done"), None);
     assert_eq!(world.session.state(), State::Ended(End::Released));
     world.store_answers();
-    assert_eq!(world.answers(), [(1, Answer::Released)]);
+    assert_eq!(world.answers(), [(1, Answer::Released(Summary { calls: 1, done: 1, ..Summary::default() }))]);
 }
 
 //= test L-21

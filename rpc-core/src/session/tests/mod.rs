@@ -2,6 +2,7 @@
 
 mod durable;
 mod life;
+mod release;
 mod slots;
 mod slots_model;
 
@@ -12,7 +13,7 @@ use crate::config::Terms;
 use crate::id::{CallAttempt, CallId, Fingerprint};
 use crate::negotiate::{self, Offer, Unit, Units};
 use crate::policy::Cancellation;
-use crate::record::Reply;
+use crate::record::{Reply, Summary};
 use crate::store::WriteError;
 
 pub(super) const TICKET: TicketHash = TicketHash([1; 32]);

@@ -35,10 +35,17 @@ impl Flow {
         self.check_number(attempt)?;
         if let Some(peer) = peer {
             self.sender.check(&peer.received)?;
+            if !self.is_restored {
+                self.receiver.check_generation(peer.generation)?;
+            }
             self.receiver.check(self.from(peer))?;
         }
         let resumed = self.is_resumed || attempt > Attempt::default();
         self.begin(now, attempt, resumed);
+        self.dialog_attempt(resumed);
+        if let Some(peer) = peer.filter(|_| self.is_restored) {
+            self.receiver.learn_generation(peer.generation);
+        }
         let from = if resumed { peer.and_then(|peer| self.from(peer)) } else { Some(Position::ORIGIN) };
         let begun = self
             .sender
@@ -149,7 +156,8 @@ impl Flow {
     //= S-19
     fn from(&self, peer: &Resume) -> Option<Position> {
         let is_lost = self.is_restored && !peer.send_from.within(self.receiver.received());
-        (!is_lost).then_some(peer.send_from)
+        let is_other = peer.generation != self.receiver.generation();
+        (!is_lost && !is_other).then_some(peer.send_from)
     }
 
     fn check_number(&self, attempt: Attempt) -> Result<(), Fenced> {

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::Flow;
 use crate::frame::{Frame, SyncPoint};
 use crate::stream::error::StreamError;
 use crate::stream::position::Position;
@@ -67,4 +68,20 @@ pub struct Progress {
     pub received_secured: Position,
     /// How often another attempt took over.
     pub resumes: u32,
+}
+
+impl Flow {
+    /// How far it has come.
+    pub fn progress(&self) -> Progress {
+        Progress {
+            sent: self.sender.sent(),
+            sent_received: self.sender.received(),
+            sent_secured: self.sender.secured(),
+            sent_again: self.sender.sent_again(),
+            received: self.receiver.received(),
+            delivered: self.receiver.delivered(),
+            received_secured: self.receiver.secured(),
+            resumes: self.resumes,
+        }
+    }
 }

@@ -15,6 +15,8 @@ pub struct StorageMark {
     pub secured: Serial,
     /// The last point that the peer confirmed with its state.
     pub confirmed: Serial,
+    /// How often the stream was resynchronized: what the others number has begun anew with each.
+    pub resets: u32,
 }
 
 impl Flow {
@@ -25,7 +27,7 @@ impl Flow {
     /// back: if they are lost, the own application gives more again than it would have to.
     pub fn unstored(&self) -> Option<Resumption> {
         let (sent, received) = (self.sender.resumption(), self.receiver.unstored());
-        let is_new = self.mark().confirmed > self.stored || received.is_some();
+        let is_new = self.mark().confirmed > self.stored || received.is_some() || self.is_storing_base();
         (self.durable && is_new && self.failed.is_none())
             .then(|| self.directions(sent, received.or_else(|| self.receiver.resumption())))
     }
@@ -42,10 +44,16 @@ impl Flow {
             Side::Client => (requests, responses),
             Side::Server => (responses, requests),
         };
+        let is_base = self.is_storing_base();
+        if !self.is_of_base(sent.as_ref(), received.as_ref()) {
+            return;
+        }
         if let Some(received) = received {
             self.receiver.stored(received);
         }
-        self.stored = self.stored.max(sent.as_ref().map_or(Serial::NONE, |point| point.serial));
+        let confirmed = sent.as_ref().map_or(Serial::NONE, |point| point.serial);
+        self.stored = if is_base { confirmed } else { self.stored.max(confirmed) };
+        self.synchronize();
     }
 
     /// It could not be stored: the stream is over, since nothing more of it can be confirmed.
@@ -54,12 +62,21 @@ impl Flow {
         self.keep::<StreamError>(Err(StreamError::Unstored));
     }
 
+    /// From where the call can go on when nothing else is left of it, with the states of both applications. Where the
+    /// stream is durable, what is not stored is not in it: this may be told to others.
+    //= S-10
+    pub fn resumption(&self) -> Resumption {
+        let now = || self.directions(self.sender.resumption(), self.receiver.resumption());
+        self.before_reset().cloned().unwrap_or_else(now)
+    }
+
     /// The numbers of what is secured.
     pub fn mark(&self) -> StorageMark {
         StorageMark {
             declared: self.receiver.declared(),
             secured: self.receiver.secured_serial(),
             confirmed: self.sender.confirmed().map_or(Serial::NONE, |ack| ack.serial),
+            resets: self.resets(),
         }
     }
 

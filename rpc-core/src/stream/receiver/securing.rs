@@ -90,7 +90,11 @@ impl Securing {
 
     /// The application took everything before the point, and asks for more. Whether it is to see the point; if not, the
     /// point is secured.
-    pub(super) fn passed(&mut self, point: &SyncPoint) -> bool {
+    /// One `is_old`, of an older generation, needs no answer.
+    pub(super) fn passed(&mut self, point: &SyncPoint, is_old: bool) -> bool {
+        if is_old {
+            return self.mode == Secure::Explicit;
+        }
         self.passed = point.serial;
         match self.mode {
             Secure::Explicit => !self.passed_again(point.serial),
@@ -99,6 +103,16 @@ impl Securing {
                 false
             }
         }
+    }
+
+    /// The direction goes on after a resynchronization: nothing that was here before counts any more.
+    pub(super) fn reset(&mut self, base: &Secured) {
+        self.waiting.clear();
+        self.state_bytes = 0;
+        self.passed = base.serial;
+        self.declared = Some(Declared { point: base.point(), state: base.receiver_state.clone() });
+        self.secured.clone_from(&self.declared);
+        self.due = false;
     }
 
     pub(super) fn secure(&mut self, serial: Serial, state: Bytes) -> Result<(), SecureError> {

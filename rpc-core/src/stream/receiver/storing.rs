@@ -13,6 +13,7 @@ impl Receiver {
     //= S-26, S-28
     pub(in crate::stream) fn restored(mut self) -> Self {
         let messages = TENTATIVE_BYTES_MAX / PREFIX_BYTES as u64;
+        self.restart = self.next_serial;
         self.tentative = self.received.plus(messages, TENTATIVE_BYTES_MAX);
         self
     }

@@ -56,6 +56,8 @@ pub(super) struct Line {
     /// The next point to be sent in this attempt.
     pub(super) next_point: Serial,
     pub(super) end_sent: bool,
+    /// The major point that waits for its answer was written in this attempt.
+    pub(super) unit_written: bool,
     /// Ends of the small frames on their way.
     small: VecDeque<Position>,
 }
@@ -67,7 +69,16 @@ impl Line {
         resumed: bool,
         next_point: Serial,
     ) -> Self {
-        Self { start, at_due: resumed, tentative_bytes, next_point, end_sent: false, small: VecDeque::new() }
+        let small = VecDeque::new();
+        Self {
+            start,
+            at_due: resumed,
+            tentative_bytes,
+            next_point,
+            end_sent: false,
+            unit_written: false,
+            small,
+        }
     }
 
     /// The peer's RECEIVED came. Whether the sender has to jump there: not if the peer merely says what it had before
@@ -83,7 +94,7 @@ impl Line {
         self.start = to;
         self.at_due = true;
         self.next_point = next_point;
-        self.end_sent = false;
+        (self.end_sent, self.unit_written) = (false, false);
         self.small.clear();
     }
 

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::Sender;
+use super::asked::AskedPoint;
 use super::line::Line;
 use crate::frame::{PointKind, STATE_BYTES_MAX, SyncPoint};
 use crate::stream::POINTS_UNCONFIRMED_MAX;
@@ -18,10 +19,19 @@ impl Sender {
     /// The point is not placed; the stream is as it was.
     //= S-9, S-10
     pub fn sync(&mut self, state: Bytes) -> Result<(), SyncError> {
+        self.sync_as(PointKind::Minor, state)
+    }
+
+    /// The same for a point of that kind.
+    ///
+    /// # Errors
+    ///
+    /// As with [`sync`](Self::sync). No second major point before the first is answered.
+    pub fn sync_as(&mut self, kind: PointKind, state: Bytes) -> Result<(), SyncError> {
         if !self.ended && !self.splitter.is_whole() {
             return Err(SyncError::WithinMessage);
         }
-        self.sync_at(self.replay.end().messages, state)
+        self.ask(self.replay.end().messages, AskedPoint { kind, state })
     }
 
     /// The application asks for a point right after that many messages of the direction, counted over all attempts and
@@ -32,6 +42,20 @@ impl Sender {
     /// The point is not placed; the stream is as it was.
     //= S-9, S-10
     pub fn sync_at(&mut self, messages: u64, state: Bytes) -> Result<(), SyncError> {
+        self.ask(messages, AskedPoint { kind: PointKind::Minor, state })
+    }
+
+    /// The same for a point of that kind.
+    ///
+    /// # Errors
+    ///
+    /// As with [`sync_at`](Self::sync_at).
+    pub fn sync_at_as(&mut self, messages: u64, kind: PointKind, state: Bytes) -> Result<(), SyncError> {
+        self.ask(messages, AskedPoint { kind, state })
+    }
+
+    fn ask(&mut self, messages: u64, point: AskedPoint) -> Result<(), SyncError> {
+        let state = &point.state;
         if self.ended {
             return Err(SyncError::AfterEnd);
         }
@@ -54,7 +78,7 @@ impl Sender {
         if !room_for_state || !self.has_room_for_points() {
             return Err(SyncError::TooManyPoints);
         }
-        self.asked.push(messages, state);
+        self.asked.push(messages, point);
         Ok(())
     }
 
@@ -66,14 +90,20 @@ impl Sender {
     /// Places the point that is due at the end of what was sent.
     pub(super) fn place_point(&mut self, now: Timestamp) -> bool {
         let sent = self.replay.sent();
-        if self.replay.cursor() != sent {
+        if self.replay.cursor() != sent || !self.may_place_point() {
             return false;
         }
-        match self.asked.state_at(sent.messages) {
-            Some(state) if !self.points.has_room(state.len()) => false,
+        if self.place_answer() {
+            return true;
+        }
+        if self.awaits_answer() {
+            return false;
+        }
+        match self.asked.at(sent.messages) {
+            Some(point) if !self.points.has_room(point.state.len()) => false,
             Some(_) => {
-                let Some(state) = self.asked.pop() else { return false };
-                self.place(state);
+                let Some(AskedPoint { kind, state }) = self.asked.pop() else { return false };
+                self.place(kind, state);
                 true
             }
             None => self.cadence.is_due(now, sent, self.batch_ended) && self.place_own(),
@@ -86,6 +116,9 @@ impl Sender {
     /// otherwise get a point, and write to its disk, with each. It may also pass a point over and wait for the next one.
     //= S-8
     pub(super) fn place_point_at_rest(&mut self, now: Timestamp) -> bool {
+        if !self.may_place_point() {
+            return false;
+        }
         let long = self.cadence.wake_when_stopped().is_some_and(|at| at <= now);
         // Small frames stop it that the peer has not told of: it tells when a point comes.
         let crowded = self.line.as_ref().is_some_and(|line| line.is_crowded(self.replay.unsent()));
@@ -107,20 +140,15 @@ impl Sender {
         let room = if self.all_is_sent() { self.points.has_room_for_last() } else { self.points.has_room(0) };
         let due = self.cadence.last() < self.replay.sent() && room;
         if due {
-            self.place(Bytes::new());
+            self.place(PointKind::Minor, Bytes::new());
         }
         due
     }
 
-    fn place(&mut self, state: Bytes) {
+    pub(super) fn place(&mut self, kind: PointKind, state: Bytes) {
         let (position, digest) = (self.replay.sent(), self.digest.at_point());
-        self.points.place(SyncPoint {
-            serial: Serial::NONE,
-            position,
-            digest,
-            state,
-            kind: PointKind::Minor,
-        });
+        self.points.place(SyncPoint { serial: Serial::NONE, position, digest, state, kind });
         self.cadence.placed(position);
+        self.placed(kind);
     }
 }

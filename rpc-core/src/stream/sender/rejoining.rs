@@ -20,6 +20,8 @@ pub(super) enum Rejoining {
     Unknown,
     /// Up to there the peer has what the application is to give again.
     Until(Place),
+    /// The stored point is the base of a resynchronization of which the peer has not heard. It asks for it once more.
+    Behind,
 }
 
 /// What the peer has.
@@ -41,6 +43,7 @@ impl Sender {
     //= S-28, S-34
     pub(in crate::stream) fn restored(mut self) -> Self {
         self.rejoining = Some(Rejoining::Unknown);
+        self.points.forget_restart();
         self
     }
 
@@ -49,7 +52,7 @@ impl Sender {
     pub(super) fn rejoins_at(&self) -> Option<Position> {
         match self.rejoining {
             Some(Rejoining::Until(place)) => Some(place.position),
-            Some(Rejoining::Unknown) | None => None,
+            Some(Rejoining::Unknown | Rejoining::Behind) | None => None,
         }
     }
 
@@ -58,7 +61,9 @@ impl Sender {
     pub(super) fn check_rejoining(&self, rejoining: Rejoining, peer: &Received) -> Result<(), Violation> {
         let base = self.replay.base();
         let possible = match rejoining {
-            Rejoining::Unknown => base.within(peer.position) && base.agrees_with(peer.position),
+            Rejoining::Unknown | Rejoining::Behind => {
+                self.is_ahead_of(peer) || base.within(peer.position) && base.agrees_with(peer.position)
+            }
             // Nothing has come to it meanwhile.
             Rejoining::Until(place) => place == Place::of(peer),
         };
@@ -77,10 +82,17 @@ impl Sender {
 
     /// The peer says what it has. It was checked.
     pub(super) fn rejoin(&mut self, rejoining: Rejoining, peer: &Received) -> Result<(), StreamError> {
+        if self.is_ahead_of(peer) && !matches!(rejoining, Rejoining::Until(_)) {
+            self.generation = following(peer.generation)?;
+            self.rejoining = Some(Rejoining::Behind);
+            self.answered_from_afar(peer);
+            return Ok(());
+        }
         if matches!(rejoining, Rejoining::Unknown) {
             self.generation = following(peer.generation)?;
             self.points.set(self.next_of(peer));
             self.asked.begin_at(peer.position.messages);
+            self.answer = self.answer.map(|(at, answered)| (at.max(peer.position.messages), answered));
             self.rejoining = Some(Rejoining::Until(Place::of(peer)));
         }
         self.answered(peer);
@@ -130,6 +142,14 @@ impl Sender {
             return Ok(());
         }
         Err(Violation::Generation { stated: peer.generation, expected: self.generation })
+    }
+
+    /// Whether it was restored at the base of a resynchronization of which the peer has not heard.
+    fn is_ahead_of(&self, peer: &Received) -> bool {
+        let base = self.replay.base();
+        let is_base = self.digest.crc() == 0 && base != Position::ORIGIN && self.replay.sent() == base;
+        let has_less = peer.position != base && peer.position.within(base);
+        is_base && (has_less || peer.position == base && peer.crc != 0)
     }
 
     /// The number of the next point, as the peer expects it.

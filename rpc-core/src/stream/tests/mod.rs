@@ -1,15 +1,20 @@
 //! Two flows, a link and a virtual clock.
 
 mod crash;
+mod dialogs;
 mod durable;
 mod flow;
 mod frameless;
 mod link;
+mod major;
 mod pipe;
 mod restored;
 mod resumed;
+mod resynchronized;
 mod seeds;
 mod splitter;
+mod talk;
+mod turns;
 
 use bytes::{BufMut, Bytes, BytesMut};
 

@@ -1,5 +1,6 @@
 //! Whether a call runs: slots and their records for protected calls, a bound on how many run for all.
 
+mod exclusive;
 pub(crate) mod recorded;
 mod replay;
 mod request;
@@ -30,8 +31,10 @@ use tower_service::Service;
 
 use super::deadline::exceeded;
 use super::{GateFuture, Handler, refuse};
-use crate::context::{Deadline, Policy, Seen, SessionContext, Upkeep};
+use crate::context::{DeadMan, Deadline, Policy, Seen, SessionContext, Upkeep};
+use crate::sessions::exclusive::Turn;
 use crate::sessions::{Live, Recording, Sessions};
+use exclusive::{Halted, Standing};
 use request::Whole;
 use run::{Admitted, Ran, Run};
 use running::{Permit, Running};
@@ -81,15 +84,22 @@ impl<S: Handler> Service<Request<Body>> for WithAdmission<S> {
         if let Some(refusal) = stream::is_misplaced(&request, policy) {
             return GateFuture::refused(refuse(refusal, policy, &request));
         }
-        let Some(policy) = policy.filter(|policy| policy.is_protected() || stream::resumes(policy, &request))
-        else {
+        let Some(policy) = policy else { return self.plain(request) };
+        let exclusive = policy.exclusive.as_ref();
+        let is_plain = !policy.is_protected() && !stream::resumes(policy, &request);
+        if is_plain && exclusive.is_none() {
             return self.plain(request);
-        };
+        }
         // The service that is ready is the one to use; the clone takes its place.
         let clone = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, clone);
         let layer = self.layer.clone();
-        GateFuture::deciding(async move { Ok(layer.protected(inner, policy, request).await) })
+        GateFuture::deciding(async move {
+            Ok(match exclusive.filter(|_| is_plain) {
+                Some(exclusive) => layer.plain_in_turn(inner, policy, exclusive, request).await,
+                None => layer.protected(inner, policy, request).await,
+            })
+        })
     }
 }
 
@@ -148,15 +158,18 @@ impl AdmissionLayer {
 
     async fn admit<S: Handler>(&self, call: Protected, inner: S, request: Whole) -> Response<Body> {
         let mut attached = None;
+        let deadline = request.extensions().get::<Deadline>().map(|deadline| deadline.0);
+        let mut standing = Standing::new(deadline);
         let moved = call.live.moved();
         let mut waiting = std::pin::pin!(moved.notified());
         loop {
             // Waiting begins before the question, so that an end between the two is not missed.
             waiting.as_mut().enable();
             let permit = self.running.enter();
-            match (self.ask(&call, permit.is_some()), permit) {
+            match (self.ask(&call, permit.is_some(), &mut standing), permit) {
                 (Ok((Admission::Run | Admission::RunWhenRecorded, intent)), Some(permit)) => {
-                    return self.run(&call, permit, intent, inner, request).await;
+                    let admitting = Admitting { permit, intent, turn: standing.turn, deadline };
+                    return self.run(&call, admitting, inner, request).await;
                 }
                 (Ok((Admission::Run | Admission::RunWhenRecorded, _)), None) => {
                     unreachable!("a call that is to run and has no place was refused")
@@ -186,7 +199,14 @@ impl AdmissionLayer {
                     };
                 }
                 (Ok((Admission::Unknown, _)), _) => return unknown(),
-                (Err(refusal), _) => return answer(refusal),
+                (Err(Halted::Refused(refusal)), _) => return answer(refusal),
+                (Err(Halted::Waits(waiter)), permit) => {
+                    // What waits takes no place among those that run.
+                    drop(permit);
+                    if let Err(refusal) = standing.wait(&call, waiter).await {
+                        return answer(refusal);
+                    }
+                }
             }
         }
     }
@@ -194,8 +214,13 @@ impl AdmissionLayer {
     /// Without a place only what starts nothing is judged: attempts of calls that run or ran are answered at the bound
     /// too.
     //= C-6
-    fn ask(&self, call: &Protected, has_place: bool) -> Result<(Admission, Option<Recording>), Refusal> {
-        call.live.admit(call.attempt.call, |session| self.judge(session, call, has_place, None))
+    fn ask(
+        &self,
+        call: &Protected,
+        has_place: bool,
+        standing: &mut Standing,
+    ) -> Result<(Admission, Option<Recording>), Halted> {
+        call.live.admit(call.attempt.call, |session| self.judge(session, call, has_place, standing, None))
     }
 
     /// `activity` is what the store is to know of the one that the call works on.
@@ -204,8 +229,9 @@ impl AdmissionLayer {
         session: &mut Session,
         call: &Protected,
         has_place: bool,
+        standing: &mut Standing,
         activity: Option<Box<ActivityRecord>>,
-    ) -> Result<Admission, Refusal> {
+    ) -> Result<Admission, Halted> {
         let Protected { attempt, policy, fingerprint, keeping, .. } = *call;
         let admit = Admit { attempt, fingerprint, cancellation: policy.cancellation, keeping };
         let may_start = session.may_start(attempt.call);
@@ -213,32 +239,36 @@ impl AdmissionLayer {
         //= C-49
         if may_start && self.sessions.is_draining() {
             let refusal = Refusal::new(Reason::Draining, "the server is draining; call another");
-            return Err(refusal.outcome(outcome));
+            return Err(refusal.outcome(outcome).into());
         }
         if may_start && !has_place {
-            return Err(self.exhausted().outcome(outcome));
+            return Err(self.exhausted().outcome(outcome).into());
         }
+        self.take_turn(session, call, &admit, standing)?;
         session.admit_working(admit, activity).map_err(|error| {
             let outcome = error.outcome(attempt.attempt);
-            Refusal::new(error.reason(), error.to_string()).outcome(outcome)
+            Refusal::new(error.reason(), error.to_string()).outcome(outcome).into()
         })
     }
 
     async fn run<S: Handler>(
         &self,
         call: &Protected,
-        permit: Permit,
-        intent: Option<Recording>,
+        admitting: Admitting,
         inner: S,
-        request: Whole,
+        mut request: Whole,
     ) -> Response<Body> {
-        let deadline = request.extensions().get::<Deadline>().map(|deadline| deadline.0);
+        let Admitting { permit, intent, turn, deadline } = admitting;
+        if let Some(switch) = DeadMan::of(call.policy, &call.live) {
+            request.extensions_mut().insert(switch);
+        }
         let admitted = Admitted {
             live: Arc::clone(&call.live),
             call: call.attempt.call,
             policy: call.policy,
             deadline,
             permit,
+            turn,
             intent,
             store: Arc::clone(self.sessions.store()),
         };
@@ -267,6 +297,14 @@ impl<F: Future> Future for Counted<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         self.project().future.poll(cx)
     }
+}
+
+/// What comes with the admission of a call of one message.
+struct Admitting {
+    permit: Permit,
+    intent: Option<Recording>,
+    turn: Option<Turn>,
+    deadline: Option<Instant>,
 }
 
 /// A protected call that asks to run.

@@ -29,6 +29,10 @@ impl Whole {
     pub(super) fn extensions(&self) -> &Extensions {
         &self.head.extensions
     }
+
+    pub(super) fn extensions_mut(&mut self) -> &mut Extensions {
+        &mut self.head.extensions
+    }
 }
 
 /// Reads exactly one message; gives the request, and its fingerprint.

@@ -1,6 +1,6 @@
 //! The run of an admitted call. It belongs to the session, not to the request that began it.
 
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use rpc_core::store::Store;
 use rpc_core::transaction::Transaction as Effects;
 use rpc_proto::deadline;
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,6 +28,8 @@ use super::recorded;
 use super::request::Whole;
 use super::running::Permit;
 use crate::methods::may_stop;
+use crate::sessions::ends::SessionEnd;
+use crate::sessions::exclusive::Turn;
 use crate::sessions::{Live, Recorded, Recording};
 use crate::transaction::Transaction;
 
@@ -63,6 +66,8 @@ pub(super) struct Admitted {
     pub(super) deadline: Option<Instant>,
     /// Held while the handler runs.
     pub(super) permit: Permit,
+    /// Its exclusive class, held until the call is over.
+    pub(super) turn: Option<Turn>,
     /// The handler waits for this record.
     pub(super) intent: Option<Recording>,
     /// Where its transaction is kept.
@@ -76,23 +81,24 @@ impl Run {
         request: Whole,
         orphans: TaskTracker,
     ) -> Self {
-        let Admitted { live, call, policy, deadline, permit, intent, store } = admitted;
+        let Admitted { live, call, policy, deadline, permit, turn, intent, store } = admitted;
         // From here on the call is in progress: if the future is dropped at any point, its slot says so.
         let settling = Settling { live, call, policy, done: false };
         let stop = may_stop(policy).then(|| settling.live.stoppable(call));
+        let ended = turn.is_some().then(|| settling.live.ended());
         let future = async move {
-            let _permit = permit;
+            let (_permit, _turn) = (permit, turn);
             if let Some(intent) = intent
                 && let Recorded::No(reason) = intent.wait().await
             {
                 return settling.not_begun(reason);
             }
-            let until = Until { stop, deadline };
+            let until = Until { stop, deadline, ended };
             match policy.delivery {
                 Delivery::ExactlyOnce => transact(settling, &until, inner, &request, &store).await,
                 Delivery::Plain | Delivery::AtLeastOnce | Delivery::AtMostOnce => {
                     let Some(reply) = until.run(handle(inner, request.into_request())).await else {
-                        return Ran::Stopped;
+                        return settling.stopped();
                     };
                     settling.reply(reply).await
                 }
@@ -119,7 +125,7 @@ async fn transact<S: Handler>(
             Ok(()) => {}
             Err(never) => match never {},
         }
-        let Some(reply) = until.run(handle(inner.clone(), request)).await else { return Ran::Stopped };
+        let Some(reply) = until.run(handle(inner.clone(), request)).await else { return settling.stopped() };
         let mut effects = transaction.end();
         if reply.code != Code::Ok as u8 {
             effects.forget_writes();
@@ -137,6 +143,8 @@ async fn transact<S: Handler>(
 struct Until {
     stop: Option<CancellationToken>,
     deadline: Option<Instant>,
+    /// The end of the session, of a call that has an exclusive class.
+    ended: Option<watch::Receiver<Option<SessionEnd>>>,
 }
 
 impl Until {
@@ -144,19 +152,34 @@ impl Until {
     //= C-36
     //= C-37
     //= C-45
+    //= D-43
     async fn run(&self, handler: impl Future<Output = Reply>) -> Option<Reply> {
         let handler = deadline::scope(self.deadline, handler);
-        let Some(stop) = &self.stop else { return Some(handler.await) };
-        let late = async {
-            match self.deadline {
-                Some(at) => sleep_until(at).await,
-                None => std::future::pending().await,
+        if self.stop.is_none() && self.ended.is_none() {
+            return Some(handler.await);
+        }
+        let stopped = async {
+            let Some(stop) = &self.stop else { return pending().await };
+            let late = async {
+                match self.deadline {
+                    Some(at) => sleep_until(at).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = late => {}
             }
+        };
+        let ended = async {
+            let Some(mut ended) = self.ended.clone() else { return pending().await };
+            // The session outlives its handlers, so there is an end to be told.
+            let _ = ended.wait_for(Option::is_some).await;
         };
         tokio::select! {
             reply = handler => Some(reply),
-            () = stop.cancelled() => None,
-            () = late => None,
+            () = stopped => None,
+            () = ended => None,
         }
     }
 }
@@ -210,6 +233,14 @@ impl Settling {
         self.done = true;
         self.live.finished(self.call, None, |_| {});
         Ran::NotRecorded(reason)
+    }
+
+    /// The handler was stopped, and will not be called again.
+    fn stopped(mut self) -> Ran {
+        self.done = true;
+        let call = self.call;
+        self.live.finished(call, None, |session| session.stopped(call));
+        Ran::Stopped
     }
 
     async fn reply(mut self, reply: Reply) -> Ran {

@@ -8,6 +8,7 @@ use http::{Request, Response};
 use rpc_core::error::Reason;
 use rpc_core::id::ConnectionId;
 use rpc_core::policy::MethodPolicy;
+use rpc_core::registry::Released;
 use rpc_core::session::{Session as Core, SessionUnknown};
 use rpc_core::time::Timestamp;
 use rpc_proto::headers::SessionHeaders;
@@ -18,7 +19,7 @@ use tower_service::Service;
 
 use super::{GateFuture, Handler, refuse};
 use crate::auth::Identity;
-use crate::context::{Policy, Seen, SessionContext, Upkeep};
+use crate::context::{Policy, ReleasedBefore, Seen, SessionContext, Upkeep};
 use crate::methods::{Access, Methods, Target, Verb};
 use crate::net::ConnectionInfo;
 use crate::sessions::Sessions;
@@ -87,10 +88,17 @@ impl SessionLayer {
         let headers = SessionHeaders::parse(request.headers())
             .map_err(|error| Refusal::new(error.reason(), error.to_string()))?;
         let identity = request.extensions().get::<Identity>();
+        let mut released = None;
         let context = match &headers {
             Some(headers) => {
                 let connection = request.extensions().get().map(ConnectionInfo::id);
-                Some(self.with_session(headers, identity, connection, &target)?)
+                match self.with_session(headers, identity, connection, &target) {
+                    Ok(context) => Some(context),
+                    Err(refused) => {
+                        released = Some(self.released(headers, identity, &target).ok_or(refused)?);
+                        None
+                    }
+                }
             }
             None => {
                 without_session(identity, &target)?;
@@ -113,7 +121,24 @@ impl SessionLayer {
         if let Some(context) = context {
             extensions.insert(context);
         }
+        if let Some(released) = released {
+            extensions.insert(ReleasedBefore(released));
+        }
         Ok(())
+    }
+
+    /// What a release was answered with that is asked for again: the session is over, and its owner is told so once more.
+    //= L-43
+    fn released(
+        &self,
+        headers: &SessionHeaders,
+        identity: Option<&Identity>,
+        target: &Target<'_>,
+    ) -> Option<Released> {
+        if !matches!(target, Target::SessionService(Verb::Release)) {
+            return None;
+        }
+        self.sessions.released(headers.session, &headers.ticket, identity.map(Identity::principal))
     }
 
     //= A-12
@@ -213,7 +238,7 @@ fn without_session(identity: Option<&Identity>, target: &Target<'_>) -> Result<(
         return Err(Refusal::new(Reason::TokenMissing, "this call needs a bearer token"));
     };
     match target {
-        Target::SessionService(Verb::Renew | Verb::Other) => {
+        Target::SessionService(Verb::Renew | Verb::Release | Verb::Other) => {
             Err(Refusal::new(Reason::SessionRequired, "this call needs the headers of a session"))
         }
         Target::Method(policy) if !identity.scopes().contains_all(policy.scopes) => {

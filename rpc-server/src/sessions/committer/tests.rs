@@ -9,10 +9,11 @@ use rpc_core::id::{Epoch, Fingerprint, Nonce, Sequence, SessionId, SlotId};
 use rpc_core::negotiate::{self, Offer};
 use rpc_core::principal::Principal;
 use rpc_core::record::{CallRecord, Change, Reply, SlotRecord, Write};
-use rpc_core::session::{Authority, RecordId, SessionUnknown};
+use rpc_core::session::{Authority, RecordId, RequestId, SessionUnknown};
 use rpc_core::store::{Durability, MemoryStore, Store, StoreError, Stored, WriteError};
 use rpc_core::time::Timestamp;
 
+use crate::sessions::ends::{Ends, Hook};
 use crate::sessions::{OpenError, OpenSession, Sessions, SystemEntropy};
 
 /// A store that says it is durable, waits at a gate before each commit, and fails when told to.
@@ -81,8 +82,13 @@ impl Store for Handle {
 }
 
 fn sessions(store: &Arc<Gated>) -> Arc<Sessions> {
+    sessions_with(store, Vec::new())
+}
+
+fn sessions_with(store: &Arc<Gated>, hooks: Vec<Hook>) -> Arc<Sessions> {
     let handle = Arc::new(Handle(Arc::clone(store)));
-    Sessions::start(handle, Terms::default(), Limits::default(), Box::new(SystemEntropy)).unwrap()
+    let ends = Ends::start(hooks).unwrap();
+    Sessions::start(handle, Terms::default(), Limits::default(), Box::new(SystemEntropy), ends).unwrap()
 }
 
 async fn open(sessions: &Arc<Sessions>, nonce: u8) -> Result<OpenSession, OpenError> {
@@ -190,4 +196,30 @@ async fn a_store_that_panics_is_a_store_that_failed() {
         let failed = open(&sessions, nonce).await;
         assert!(matches!(failed, Err(OpenError::Failed(rpc_core::error::Reason::StoreUnavailable))));
     }
+}
+
+/// Nothing held a session any more that had ended, and when the store had its end there was nobody to tell of it.
+//= test L-34
+#[tokio::test]
+async fn an_end_is_told_when_the_store_has_it() {
+    let store = Arc::new(Gated::default());
+    store.set_open(true);
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let sessions = sessions_with(&store, vec![Box::new(move |ended| tell.send(ended.number).unwrap())]);
+    let opened = open(&sessions, 1).await.unwrap();
+    let id = opened.live.id();
+    store.set_open(false);
+    let before = store.commits.load(Ordering::SeqCst);
+    opened.live.with(|session, _| session.abort(RequestId(7))).unwrap();
+    drop(opened);
+    until(|| store.commits.load(Ordering::SeqCst) > before).await;
+    assert!(told.try_recv().is_err(), "the store does not have it yet");
+    store.set_open(true);
+    assert_eq!(told.recv().await, Some(id));
+    // A session whose end is not kept goes on when the store is opened again, and ends then.
+    let opened = open(&sessions, 2).await.unwrap();
+    *store.failing.lock().unwrap() = true;
+    opened.live.request(|session, _, request| session.abort(request)).await.unwrap();
+    drop((opened, sessions));
+    assert_eq!(told.recv().await, None);
 }

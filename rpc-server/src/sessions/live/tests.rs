@@ -10,6 +10,7 @@ use rpc_core::store::MemoryStore;
 use rpc_core::time::Timestamp;
 
 use super::*;
+use crate::sessions::ends::{Ends, Hook};
 use crate::sessions::{OpenSession, SystemEntropy};
 
 async fn open(sessions: &Arc<Sessions>) -> Arc<Live> {
@@ -24,8 +25,13 @@ async fn open_as(sessions: &Arc<Sessions>, nonce: u8) -> OpenSession {
 }
 
 fn sessions() -> Arc<Sessions> {
-    let store = Arc::new(MemoryStore::new());
-    Sessions::start(store, Terms::default(), Limits::default(), Box::new(SystemEntropy)).unwrap()
+    sessions_on(Arc::new(MemoryStore::new()), Vec::new())
+}
+
+fn sessions_on(store: Arc<MemoryStore>, hooks: Vec<Hook>) -> Arc<Sessions> {
+    let ends = Ends::start(hooks).unwrap();
+    let (terms, limits) = (Terms::default(), Limits::default());
+    Sessions::start(store, terms, limits, Box::new(SystemEntropy), ends).unwrap()
 }
 
 /// The call is admitted under one lock and says how it is stopped under the next one. A cancel that came between the
@@ -61,4 +67,26 @@ async fn a_connection_forgets_sessions_that_have_ended() {
         live.request(|session, _, request| session.abort(request)).await.unwrap();
     }
     assert!(sessions.connections.get(&connection).unwrap().len() < 16);
+}
+
+/// The store of a server that is gone has an end of which that server may have told nobody, and a session whose time runs
+/// out when nobody comes.
+//= test L-34
+#[tokio::test(start_paused = true)]
+async fn a_server_tells_of_the_ends_that_it_finds() {
+    let store = Arc::new(MemoryStore::new());
+    let before = sessions_on(Arc::clone(&store), Vec::new());
+    let (left, aborted) = (open_as(&before, 1).await.live, open_as(&before, 2).await.live);
+    aborted.request(|session, _, request| session.abort(request)).await.unwrap();
+    let (left, aborted) = (left.id(), aborted.id());
+    drop(before);
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let sessions = sessions_on(store, vec![Box::new(move |ended| tell.send(ended.clone()).unwrap())]);
+    sessions.adopt(|_| false).unwrap();
+    let found = told.recv().await.unwrap();
+    assert_eq!((found.number, found.end, found.told_before), (aborted, SessionEnd::Aborted, true));
+    let reaper = tokio::spawn(Arc::clone(&sessions).reap());
+    let found = told.recv().await.unwrap();
+    assert_eq!((found.number, found.end, found.told_before), (left, SessionEnd::Expired, false));
+    reaper.abort();
 }

@@ -2,7 +2,7 @@
 pub static BANK_POLICY: ::rpc_client::policy::ServicePolicy = ::rpc_client::policy::ServicePolicy {
     name: "bank.v1.Bank",
     version: 3,
-    hash: 0x9d133fdcf0b7016b,
+    hash: 0xd9202ec6254e76c3,
     methods: &[
         ::rpc_client::policy::MethodPolicy {
             path: "/bank.v1.Bank/Plain",
@@ -17,6 +17,7 @@ pub static BANK_POLICY: ::rpc_client::policy::ServicePolicy = ::rpc_client::poli
             checkpoint: ::core::option::Option::None,
             exclusive: ::core::option::Option::None,
             half_duplex: false,
+            dead_man: false,
         },
         ::rpc_client::policy::MethodPolicy {
             path: "/bank.v1.Bank/AtLeastOnce",
@@ -33,6 +34,7 @@ pub static BANK_POLICY: ::rpc_client::policy::ServicePolicy = ::rpc_client::poli
             checkpoint: ::core::option::Option::None,
             exclusive: ::core::option::Option::None,
             half_duplex: false,
+            dead_man: false,
         },
         ::rpc_client::policy::MethodPolicy {
             path: "/bank.v1.Bank/AtMostOnce",
@@ -45,8 +47,12 @@ pub static BANK_POLICY: ::rpc_client::policy::ServicePolicy = ::rpc_client::poli
             scopes: &["bank.write"],
             reply_bytes_max: ::core::option::Option::Some(4096),
             checkpoint: ::core::option::Option::None,
-            exclusive: ::core::option::Option::Some("bulk"),
+            exclusive: ::core::option::Option::Some(::rpc_client::policy::Exclusive {
+                class: "bulk",
+                scope: ::rpc_client::policy::ExclusiveScope::Session,
+            }),
             half_duplex: false,
+            dead_man: true,
         },
         ::rpc_client::policy::MethodPolicy {
             path: "/bank.v1.Bank/Defaults",
@@ -59,8 +65,12 @@ pub static BANK_POLICY: ::rpc_client::policy::ServicePolicy = ::rpc_client::poli
             scopes: &["bank", "bank.use"],
             reply_bytes_max: ::core::option::Option::None,
             checkpoint: ::core::option::Option::None,
-            exclusive: ::core::option::Option::None,
+            exclusive: ::core::option::Option::Some(::rpc_client::policy::Exclusive {
+                class: "bulk",
+                scope: ::rpc_client::policy::ExclusiveScope::Principal,
+            }),
             half_duplex: false,
+            dead_man: false,
         },
         ::rpc_client::policy::MethodPolicy {
             path: "/bank.v1.Bank/ExactlyOnce",
@@ -75,6 +85,7 @@ pub static BANK_POLICY: ::rpc_client::policy::ServicePolicy = ::rpc_client::poli
             checkpoint: ::core::option::Option::None,
             exclusive: ::core::option::Option::None,
             half_duplex: false,
+            dead_man: false,
         },
         ::rpc_client::policy::MethodPolicy {
             path: "/bank.v1.Bank/Upload",
@@ -94,6 +105,7 @@ pub static BANK_POLICY: ::rpc_client::policy::ServicePolicy = ::rpc_client::poli
             }),
             exclusive: ::core::option::Option::None,
             half_duplex: false,
+            dead_man: false,
         },
         ::rpc_client::policy::MethodPolicy {
             path: "/bank.v1.Bank/Chat",
@@ -113,6 +125,7 @@ pub static BANK_POLICY: ::rpc_client::policy::ServicePolicy = ::rpc_client::poli
             }),
             exclusive: ::core::option::Option::None,
             half_duplex: true,
+            dead_man: false,
         },
         ::rpc_client::policy::MethodPolicy {
             path: "/bank.v1.Bank/Download",
@@ -127,6 +140,7 @@ pub static BANK_POLICY: ::rpc_client::policy::ServicePolicy = ::rpc_client::poli
             checkpoint: ::core::option::Option::None,
             exclusive: ::core::option::Option::None,
             half_duplex: false,
+            dead_man: false,
         },
     ],
 };

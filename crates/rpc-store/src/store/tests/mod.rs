@@ -88,7 +88,7 @@ fn booking(writes: &[(&'static str, Option<usize>)]) -> Box<Transaction> {
 
 fn tombstone() -> Box<Tombstone> {
     let record = suite::record(1);
-    Box::new(Tombstone { principal: record.principal, nonce: record.nonce, end: End::Expired })
+    Box::new(Tombstone { principal: record.principal, nonce: record.nonce, end: End::Expired, receipt: None })
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! The answer of a call that has ended at a server that is gone, for a client whose stream lives.
 
-use bytes::Bytes;
-use http_body_util::Full;
 use rpc_core::error::Code;
 use rpc_core::record::Reply;
 use rpc_core::session::Session;
@@ -9,8 +7,8 @@ use rpc_flow::Stream;
 use rpc_proto::status::Refusal;
 
 use super::beginning::Needs;
-use super::handler::head_of;
-use super::{AdmissionLayer, Protected, has_single_reply, recorded};
+use super::handler::give;
+use super::{AdmissionLayer, Protected, recorded};
 
 /// What the stream needs that gives the answer: its client knows an end by END. `None`: the record is enough, or there is
 /// no more than that.
@@ -26,13 +24,8 @@ pub(super) fn needs<'a>(
     }
 }
 
-/// Gives the stream its answer. Of many messages the client has all: that was the end.
-pub(super) async fn answer(stream: &Stream, call: &Protected, reply: &Reply) {
-    stream.answer_head(head_of(&recorded::head(reply)));
-    if has_single_reply(call.policy) {
-        stream.pump_app(Full::new(reply.message.clone())).await;
-    } else {
-        stream.pump_app(Full::new(Bytes::new())).await;
-    }
+/// Gives the stream its answer. Of many messages the client has all, and the record has none.
+pub(super) async fn answer(stream: &Stream, reply: &Reply) {
+    give(stream, reply).await;
     stream.conclude(recorded::trailers(reply));
 }

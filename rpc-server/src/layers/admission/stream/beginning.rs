@@ -15,7 +15,7 @@ use rpc_core::stream::digest::DigestKind;
 use rpc_core::stream::flow::Side;
 use rpc_core::stream::position::Position;
 use rpc_core::stream::secured::Resumption;
-use rpc_flow::{Frames, Stream};
+use rpc_flow::{Frames, Stream, dialog_terms};
 use rpc_proto::status::Refusal;
 
 use super::joining::Joining;
@@ -37,6 +37,7 @@ pub(super) struct Needs<'a> {
     memory: Reserved,
     start: Start,
     told: Position,
+    frames: Frames,
 }
 
 /// From where a stream begins at this server.
@@ -73,7 +74,7 @@ impl AdmissionLayer {
         let resumption = left.or_else(|| beginning.as_ref().and_then(Beginning::resumption)).cloned();
         let start = start(call, joining, resumption);
         let memory = self.reserve(&agreement).map_err(|refusal| refusal.outcome(outcome))?;
-        Ok(Needs { agreement, beginning, memory, start, told })
+        Ok(Needs { agreement, beginning, memory, start, told, frames: joining.frames })
     }
 
     /// The activity that a call is to work on, or worked on at a server that is gone: then its headers say nothing of it.
@@ -99,7 +100,7 @@ impl AdmissionLayer {
         let agreement = Arc::clone(session.agreement());
         let memory = self.reserve(&agreement).map_err(|refusal| refusal.outcome(Outcome::Unknown))?;
         let (start, told) = (Start::Restored(end), Position::ORIGIN);
-        Ok(Needs { agreement, beginning: None, memory, start, told })
+        Ok(Needs { agreement, beginning: None, memory, start, told, frames: Frames::On })
     }
 
     //= S-31
@@ -150,8 +151,12 @@ impl Needs<'_> {
 
     /// The call was admitted: its stream, which goes on where that is said.
     pub(super) fn begin(self, call: &Protected, message_bytes_max: usize) -> (NewStream, Option<Working>) {
-        let Self { agreement, beginning, memory, start, told } = self;
-        let config = config(call, &agreement, memory.window_bytes(), message_bytes_max);
+        let Self { agreement, beginning, memory, start, told, frames } = self;
+        let mut config = config(call, &agreement, memory.window_bytes(), message_bytes_max);
+        if frames == Frames::On {
+            // A method that needs a unit that is off was refused before.
+            config.dialog = dialog_terms(Side::Server, &agreement, call.policy).ok().flatten();
+        }
         let stream = match &start {
             Start::Beginning => Stream::new(Side::Server, &config),
             Start::Resumed(from) => Stream::resumed(Side::Server, &config, from),

@@ -11,6 +11,7 @@ use super::super::Protected;
 use crate::layers::deadline::exceeded;
 use crate::methods::may_stop;
 use crate::sessions::activities::Working;
+use crate::sessions::ends::SessionEnd;
 
 /// Why a stream is over before its handler is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,9 +27,12 @@ impl Cut {
     /// the error, and what it answers is recorded and reaches nobody.
     //= C-45
     //= L-25
+    //= D-43
     pub(super) fn drops_handler(self, policy: &MethodPolicy) -> bool {
+        let may_stop = !policy.is_protected() || may_stop(policy);
         match self {
-            Self::Deadline | Self::SessionEnded(_) => !policy.is_protected() || may_stop(policy),
+            Self::Deadline => may_stop,
+            Self::SessionEnded(_) => may_stop || policy.exclusive.is_some(),
             Self::Cancelled | Self::Interrupted => true,
         }
     }
@@ -74,8 +78,8 @@ pub(super) async fn cut(
         // The end of a session stops handlers, too.
         () = cancelled(call, stream) => call.live.end_reason().map_or(Cut::Cancelled, Cut::SessionEnded),
         () = interrupted(working) => Cut::Interrupted,
-        reason = ended.wait_for(Option::is_some) => {
-            Cut::SessionEnded(reason.ok().and_then(|reason| *reason).unwrap_or(Reason::SessionEnded))
+        end = ended.wait_for(Option::is_some) => {
+            Cut::SessionEnded(end.ok().and_then(|end| *end).map_or(Reason::SessionEnded, SessionEnd::reason))
         }
     }
 }
@@ -88,15 +92,9 @@ async fn cancelled(call: &Protected, stream: &Stream) {
         return std::future::pending().await;
     }
     let stop = call.live.stoppable(call.attempt.call);
-    let mut views = stream.watch();
-    let failed = async {
-        if views.wait_for(|view| view.failed.is_some()).await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
     tokio::select! {
         () = stop.cancelled() => {}
-        () = failed => {}
+        () = stream.until_failed() => {}
     }
 }
 
@@ -108,9 +106,17 @@ pub(super) async fn interrupted(working: Option<&Working>) {
     }
 }
 
+/// Waits for the end of the session where that frees an exclusive class; for ever where it does not.
+//= D-43
+pub(super) async fn forfeited(call: &Protected) {
+    if call.policy.exclusive.is_none() || call.live.ended().wait_for(Option::is_some).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use rpc_core::policy::{Cancellation, Delivery, MethodKind};
+    use rpc_core::policy::{Cancellation, Delivery, Exclusive, ExclusiveScope, MethodKind};
 
     use super::*;
 
@@ -127,5 +133,19 @@ mod tests {
             assert!(!cut.drops_handler(&finish), "{cut:?}");
         }
         assert!(Cut::Interrupted.drops_handler(&finish), "two calls never work on one activity");
+    }
+
+    //= test D-43
+    #[test]
+    fn the_end_of_a_session_frees_its_exclusive_classes() {
+        let bulk = Exclusive { class: "bulk", scope: ExclusiveScope::Principal };
+        let finish = MethodPolicy {
+            delivery: Delivery::AtMostOnce,
+            cancellation: Cancellation::Finish,
+            exclusive: Some(bulk),
+            ..MethodPolicy::plain("/archive.v1.Archive/Upload", MethodKind::ClientStreaming)
+        };
+        assert!(Cut::SessionEnded(Reason::SessionEnded).drops_handler(&finish));
+        assert!(!Cut::Deadline.drops_handler(&finish));
     }
 }

@@ -25,11 +25,12 @@ use tonic::body::Body;
 
 use super::super::running::Permit;
 use super::super::{Protected, recorded};
-use super::ending::{cut, interrupted};
+use super::ending::{cut, forfeited, interrupted};
 use super::storing::{end, refused, store};
 use super::{has_single_reply, is_over};
 use crate::layers::Handler;
 use crate::sessions::activities::Working;
+use crate::sessions::exclusive::Turn;
 use crate::sessions::{Recorded, Recording};
 
 /// Longest reply that is kept with an activity that is done, in bytes.
@@ -44,6 +45,8 @@ pub(super) struct Handling {
     pub(super) deadline: Option<Instant>,
     /// Held while the handler runs.
     pub(super) permit: Option<Permit>,
+    /// Its exclusive class, held while the handler runs.
+    pub(super) turn: Option<Turn>,
     /// The handler waits for this record.
     pub(super) intent: Option<Recording>,
     pub(super) stream: Stream,
@@ -55,14 +58,18 @@ impl Handling {
     /// Runs the handler to the end of its response, records how it ended, and gives the stream its end.
     //= S-27
     pub(super) async fn run<S: Handler>(self, inner: S, request: Request<Body>) {
-        let Self { call, deadline, permit, intent, stream, working } = self;
+        let Self { call, deadline, permit, turn, intent, stream, working } = self;
         // Declared in the order in which they are dropped last: the activity is free when the handler is gone.
-        let mut settling = Settling { call: &call, stream: &stream, is_done: false, why: None };
+        let mut settling =
+            Settling { call: &call, stream: &stream, is_done: false, is_stopped: false, why: None };
         //= C-51
         if let Some(intent) = intent
             && let Recorded::No(reason) = intent.wait().await
         {
-            return settling.not_begun(reason);
+            return settling.not_begun(reason, working);
+        }
+        if let Some(working) = &working {
+            working.begun();
         }
         let reply = {
             let work = deadline::scope(deadline, handle(inner, request, call.policy, &stream));
@@ -82,6 +89,7 @@ impl Handling {
                         tokio::select! {
                             done = &mut work => Some(done),
                             () = interrupted(working) => None,
+                            () = forfeited(&call) => None,
                         }
                     }
                 }
@@ -94,10 +102,13 @@ impl Handling {
                     stream.abandon(recorded::panic_status());
                     recorded::panicked()
                 }
-                None => return,
+                None => {
+                    settling.is_stopped = true;
+                    return;
+                }
             }
         };
-        drop(permit);
+        drop((permit, turn));
         let delivering = Delivering { call: &call, stream: &stream, reply, deadline };
         delivering.secure_all(working.as_ref()).await;
         // The slot first: whoever has the answer may use it for the next call at once.
@@ -112,14 +123,19 @@ struct Settling<'a> {
     call: &'a Protected,
     stream: &'a Stream,
     is_done: bool,
+    /// The handler was dropped, and will not be called again. Otherwise it is gone with this server.
+    is_stopped: bool,
     /// Why the stream was over before its handler.
     why: Option<Status>,
 }
 
 impl Settling<'_> {
     /// The store did not hear of the call: its slot knows.
-    fn not_begun(mut self, reason: Reason) {
+    fn not_begun(mut self, reason: Reason, working: Option<Working>) {
         self.is_done = true;
+        if let Some(working) = working {
+            working.not_begun();
+        }
         let (live, call) = (&self.call.live, self.call.attempt.call);
         self.stream.store_failed(refused(reason));
         live.stream_given_up(call, &refused(reason));
@@ -174,7 +190,11 @@ impl Drop for Settling<'_> {
         if let Some(why) = &self.why {
             live.stream_given_up(call, why);
         }
-        live.finished(call, None, |session| session.abandon(call));
+        let is_stopped = self.is_stopped;
+        live.finished(call, None, |session| match is_stopped {
+            true => session.stopped(call),
+            false => session.abandon(call),
+        });
         live.forget_stream(call, |stream| is_over(&stream.watch().borrow(), false));
     }
 }
@@ -231,8 +251,7 @@ impl Delivering<'_> {
         };
         let delivered = async {
             if single && is_well {
-                stream.answer_head(head_of(&recorded::head(&reply)));
-                stream.pump_app(Full::new(reply.message.clone())).await;
+                give(stream, &reply).await;
             }
             if working.is_some() {
                 secured(stream).await;
@@ -335,9 +354,15 @@ async fn rest(body: &mut Body) -> Result<Option<HeaderMap>, Status> {
     Ok(trailers)
 }
 
+/// Gives the stream what a record has of a response: the head, and the message if there is one.
+pub(super) async fn give(stream: &Stream, reply: &Reply) {
+    stream.answer_head(head_of(&recorded::head(reply)));
+    stream.pump_app(Full::new(reply.message.clone())).await;
+}
+
 /// The handler's own headers, which travel in HEAD because those of the response have left.
 //= W-18
-pub(super) fn head_of(headers: &HeaderMap) -> Head {
+fn head_of(headers: &HeaderMap) -> Head {
     let entries = headers
         .iter()
         .filter(|(name, _)| ![CONTENT_TYPE, CONTENT_LENGTH, DATE].contains(name))

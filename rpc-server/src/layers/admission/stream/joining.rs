@@ -6,6 +6,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use rpc_core::activity::{NAME_BYTES_MAX, Name};
 use rpc_core::error::Reason;
 use rpc_core::id::Attempt;
+use rpc_core::negotiate::Unit;
 use rpc_core::stream::resume::Resume;
 use rpc_flow::Frames;
 use rpc_proto::frames::parse_resume;
@@ -70,6 +71,18 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a He
 
 pub(super) fn invalid(text: &str) -> Refusal {
     Refusal::new(Reason::HeaderInvalid, text)
+}
+
+/// The call needs a unit that its session has not.
+pub(super) fn unit_unsupported(unit: Unit) -> Refusal {
+    Refusal::new(Reason::UnitUnsupported, format!("the session was opened without the unit {unit}"))
+}
+
+/// The two sides of the call are to speak in turns, and its caller cannot know whose turn it is.
+pub(super) fn dialog_required() -> Refusal {
+    let text = "the sides of this method take turns: its caller needs a session with the unit resume, and to read \
+                control frames";
+    Refusal::new(Reason::DialogRequired, text)
 }
 
 #[cfg(test)]

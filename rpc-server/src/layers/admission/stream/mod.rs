@@ -16,26 +16,29 @@ use rpc_core::error::{Outcome, Reason};
 use rpc_core::id::{Attempt, CallAttempt, CallId, Fingerprint};
 use rpc_core::negotiate::{Agreement, Unit};
 use rpc_core::policy::{MethodKind, MethodPolicy};
-use rpc_core::session::{Admission, Keeping, refused_before_admission};
+use rpc_core::session::{Admission, Keeping, Session, refused_before_admission};
 use rpc_core::stream::error::AttemptError;
 use rpc_core::stream::position::Position;
 use rpc_core::stream::resume::Resume;
 use rpc_flow::{Checkpoints, Frames, Stream, View};
 use rpc_proto::headers::{Answered, SESSION_ACTIVITY, SESSION_OUTCOME};
 use rpc_proto::status::Refusal;
+use tokio::time::Instant;
 use tonic::body::Body;
 
+use super::exclusive::{Halted, Standing};
 use super::request::fingerprint;
 use super::running::Permit;
 use super::{AdmissionLayer, Protected, answer, recorded, unknown};
-use crate::context::{Deadline, SessionContext};
+use crate::context::{DeadMan, Deadline, SessionContext};
 use crate::layers::Handler;
 use crate::methods::streams_durably;
+use crate::sessions::exclusive::Turn;
 use crate::sessions::streams::Found;
 use crate::sessions::{AdmittedStream, Live, Recording};
-use beginning::Begun;
+use beginning::{Begun, Needs};
 use handler::Handling;
-use joining::{Joining, invalid};
+use joining::{Joining, dialog_required, invalid, unit_unsupported};
 
 /// Whether a call without a promise of its own is to be resumed: its method has checkpoints, its session has agreed on
 /// that, and it says which call it is. Any other call of the method is plain gRPC.
@@ -46,15 +49,22 @@ pub(super) fn resumes(policy: &MethodPolicy, request: &Request<Body>) -> bool {
         })
 }
 
-/// Whether a call that cannot work on an activity says that it does: it would begin where it must not.
+/// What a call asks for, or its method does, that only a stream with checkpoints has: it would begin where it must not, or
+/// speak out of turn.
 pub(super) fn is_misplaced(request: &Request<Body>, policy: Option<&MethodPolicy>) -> Option<Refusal> {
-    if !request.headers().contains_key(&SESSION_ACTIVITY)
-        || policy
-            .is_some_and(|policy| policy.kind.streams() && policy.is_protected() || resumes(policy, request))
-    {
+    let joins = |policy: &&MethodPolicy| {
+        policy.kind.streams() && policy.is_protected() || resumes(policy, request)
+    };
+    if policy.as_ref().is_some_and(joins) {
         return None;
     }
-    Some(invalid("header `session-activity-bin` is for streams with checkpoints"))
+    if let Some(policy) = policy.filter(|policy| policy.half_duplex) {
+        let context = request.extensions().get::<SessionContext>();
+        let unit_off = context.and_then(|context| context.agreement().units.takes_turns(policy).err());
+        return Some(unit_off.map_or_else(dialog_required, unit_unsupported));
+    }
+    let text = "header `session-activity-bin` is for streams with checkpoints";
+    request.headers().contains_key(&SESSION_ACTIVITY).then(|| invalid(text))
 }
 
 /// Where the record of a call that streams is kept.
@@ -83,45 +93,27 @@ impl AdmissionLayer {
     ) -> Response<Body> {
         let number = call.attempt.attempt;
         let agreement = Arc::clone(context.live().agreement());
-        let joining = match self.parse(&request, &agreement, number) {
+        let joining = match self.parse(&request, &agreement, call.policy, number) {
             Ok(joining) => joining,
             Err(refusal) => {
                 let refused = answer(refusal.outcome(refused_before_admission(number)));
                 return self.instead(request, &agreement, refused);
             }
         };
-        let permit = self.running.enter();
-        let mut begun = None;
-        let reads_frames = joining.frames == Frames::On;
-        let admitted = call.live.admit_stream(call.attempt.call, |session, found| {
-            let may_start = session.may_start(call.attempt.call);
-            let needs = if may_start { Some(self.look(session, &call, &joining, found)?) } else { None };
-            let activity = needs.as_ref().and_then(|needs| needs.activity(&call));
-            let admission = self.judge(session, &call, permit.is_some(), activity)?;
-            let needs = match &admission {
-                Admission::Run | Admission::RunWhenRecorded => needs,
-                Admission::Replay(reply) if found.is_none() && reads_frames => {
-                    again::needs(self, session, &call, reply)?
-                }
-                _ => None,
-            };
-            let Some(needs) = needs else { return Ok((admission, None)) };
-            let (new, working) = needs.begin(&call, self.message_bytes_max);
-            begun = Some(Begun { stream: new.stream.clone(), working });
-            Ok((admission, Some(new)))
-        });
-        let AdmittedStream { admission, found, recording } = match admitted {
-            Ok(admitted) => admitted,
+        let deadline = request.extensions().get::<Deadline>().map(|deadline| deadline.0);
+        let asked = match self.ask_for_stream(&call, &joining, deadline).await {
+            Ok(asked) => asked,
             Err(refusal) => return self.instead(request, &agreement, answer(refusal)),
         };
+        let Asked { admitted: AdmittedStream { admission, found, recording }, begun, permit, turn } = asked;
         match (admission, begun, found) {
             (Admission::Replay(reply), Some(begun), _) => {
-                again::answer(&begun.stream, &call, &reply).await;
+                again::answer(&begun.stream, &reply).await;
                 let from = joining.from(Position::ORIGIN);
                 self.join(Joined::new(&call), &begun.stream, from, request, Answered::Replayed)
             }
             (_, Some(begun), _) => {
-                let run = Starting { call, permit, intent: recording, begun };
+                let run = Starting { call, permit, turn, intent: recording, begun };
                 self.begin(inner, run, &joining, request)
             }
             (admission, None, Some(Found::Stream(stream, told))) => {
@@ -140,25 +132,79 @@ impl AdmissionLayer {
         }
     }
 
+    /// Asks for the admission of an attempt, and waits for the turn of one that would run.
+    async fn ask_for_stream(
+        &self,
+        call: &Protected,
+        joining: &Joining,
+        deadline: Option<Instant>,
+    ) -> Result<Asked, Refusal> {
+        let mut standing = Standing::new(deadline);
+        loop {
+            let permit = self.running.enter();
+            let mut begun = None;
+            let judged = call.live.admit_stream(call.attempt.call, |session, found| {
+                let (admission, needs) =
+                    self.judge_stream(session, call, joining, permit.is_some(), &mut standing, found)?;
+                let Some(needs) = needs else { return Ok((admission, None)) };
+                let (new, working) = needs.begin(call, self.message_bytes_max);
+                begun = Some(Begun { stream: new.stream.clone(), working });
+                Ok((admission, Some(new)))
+            });
+            match judged {
+                Ok(admitted) => return Ok(Asked { admitted, begun, permit, turn: standing.turn }),
+                Err(Halted::Refused(refusal)) => return Err(refusal),
+                Err(Halted::Waits(waiter)) => {
+                    // What waits takes no place among those that run.
+                    drop(permit);
+                    standing.wait(call, waiter).await?;
+                }
+            }
+        }
+    }
+
+    fn judge_stream(
+        &self,
+        session: &mut Session,
+        call: &Protected,
+        joining: &Joining,
+        has_place: bool,
+        standing: &mut Standing,
+        found: Option<&Found>,
+    ) -> Result<(Admission, Option<Needs<'_>>), Halted> {
+        let may_start = session.may_start(call.attempt.call);
+        let needs = if may_start { Some(self.look(session, call, joining, found)?) } else { None };
+        let activity = needs.as_ref().and_then(|needs| needs.activity(call));
+        let admission = self.judge(session, call, has_place, standing, activity)?;
+        let needs = match &admission {
+            Admission::Run | Admission::RunWhenRecorded => needs,
+            Admission::Replay(reply) if found.is_none() && joining.frames == Frames::On => {
+                again::needs(self, session, call, reply)?
+            }
+            _ => None,
+        };
+        Ok((admission, needs))
+    }
+
     fn parse(
         &self,
         request: &Request<Body>,
         agreement: &Agreement,
+        policy: &MethodPolicy,
         number: Attempt,
     ) -> Result<Joining, Refusal> {
         //= O-21
         if !agreement.units.contains(Unit::Resume) {
-            return Err(Refusal::new(
-                Reason::UnitUnsupported,
-                "the session was opened without the unit resume",
-            ));
+            return Err(unit_unsupported(Unit::Resume));
         }
         let joining = Joining::parse(request.headers(), number)?;
         if joining.activity.is_some() && !agreement.units.contains(Unit::Activity) {
-            return Err(Refusal::new(
-                Reason::UnitUnsupported,
-                "the session was opened without the unit activity",
-            ));
+            return Err(unit_unsupported(Unit::Activity));
+        }
+        //= O-27
+        let takes_turns = agreement.units.takes_turns(policy).map_err(unit_unsupported)?;
+        if takes_turns && joining.frames == Frames::Off {
+            return Err(dialog_required());
         }
         Ok(joining)
     }
@@ -170,13 +216,16 @@ impl AdmissionLayer {
         joining: &Joining,
         request: Request<Body>,
     ) -> Response<Body> {
-        let Starting { call, permit, intent, begun: Begun { stream, working } } = starting;
+        let Starting { call, permit, turn, intent, begun: Begun { stream, working } } = starting;
         let (mut head, body) = request.into_parts();
         let deadline = head.extensions.get::<Deadline>().map(|deadline| deadline.0);
         head.extensions.insert(Checkpoints::of_stream(&stream));
+        if let Some(switch) = DeadMan::of(call.policy, &call.live) {
+            head.extensions.insert(switch);
+        }
         let handled = Request::from_parts(head, Body::new(stream.app_body()));
         let (joined, told) = (Joined::new(&call), call.live.told(call.attempt.call));
-        let handling = Handling { call, deadline, permit, intent, stream: stream.clone(), working };
+        let handling = Handling { call, deadline, permit, turn, intent, stream: stream.clone(), working };
         // It has an owner that waits for it, and ends with the session, its deadline, or itself.
         self.sessions.orphans().spawn(handling.run(inner, handled));
         self.join(joined, &stream, joining.from(told), Request::new(body), Answered::New)
@@ -287,10 +336,20 @@ impl Joined {
     }
 }
 
+/// What an attempt gets that asks for admission.
+struct Asked {
+    admitted: AdmittedStream,
+    begun: Option<Begun>,
+    permit: Option<Permit>,
+    turn: Option<Turn>,
+}
+
 /// A call whose handler is to be run.
 struct Starting {
     call: Protected,
     permit: Option<Permit>,
+    /// Its exclusive class.
+    turn: Option<Turn>,
     /// The handler waits for this record.
     intent: Option<Recording>,
     begun: Begun,
