@@ -103,7 +103,9 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub use rpc_core::dialog::{ResyncKind, Token, TokenSet};
 pub use rpc_core::error::{Outcome, Reason};
+pub use rpc_core::frame::dialog::{Cause, Exception, Please, Wish};
 pub use rpc_core::id::{CallAttempt, CallId, Epoch, SessionId};
 pub use rpc_core::initiator::renewal::Rotation;
 pub use rpc_core::negotiate::{Agreement, FirstTurn, FirstTurnProposal, Offer, Unit, Units};
@@ -114,10 +116,8 @@ pub use rpc_core::stream::digest::Digest;
 pub use rpc_core::stream::flow::Progress;
 pub use rpc_core::stream::position::{Position, Serial};
 pub use rpc_core::stream::secured::{Resumption, Secured};
-pub use rpc_core::dialog::{ResyncKind, Token, TokenSet};
-pub use rpc_core::frame::dialog::{Cause, Exception, Please, Wish};
 pub use rpc_flow::{
-    Checkpointed, Checkpoints, Dialog, Item, Outgoing, Point, ResyncRequest, Resumed, Resynchronize,
+    Checkpointed, Checkpoints, Dialog, Item, Outgoing, Point, Resumed, ResyncRequest, Resynchronize,
     Resynchronized, Speaking, StreamWatch, Turn, Typed, View,
 };
 pub use rpc_proto::headers::Answered;

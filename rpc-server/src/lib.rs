@@ -82,16 +82,16 @@ mod sessions;
 mod transaction;
 
 pub use checkpoints::CheckpointsExt;
-pub use context::{ReleaseError, ContextMissing, Deadline, SessionContext, SessionExt};
+pub use context::{ContextMissing, Deadline, ReleaseError, SessionContext, SessionExt};
 pub use methods::Unkept;
 pub use rpc_core::config::{Limits, Range, Terms};
+pub use rpc_core::dialog::{ResyncKind, Token, TokenSet};
+pub use rpc_core::frame::dialog::{Cause, Exception, Please, Wish};
 pub use rpc_core::release::ReleaseTokenError;
 pub use rpc_core::store::{MemoryStore, Store};
 pub use rpc_core::{error, id, negotiate, policy, principal, store};
-pub use rpc_core::dialog::{ResyncKind, Token, TokenSet};
-pub use rpc_core::frame::dialog::{Cause, Exception, Please, Wish};
 pub use rpc_flow::{
-    Checkpointed, Checkpoints, Dialog, Item, Outgoing, Point, ResyncRequest, Resumed, Resynchronize,
+    Checkpointed, Checkpoints, Dialog, Item, Outgoing, Point, Resumed, ResyncRequest, Resynchronize,
     Resynchronized, Speaking, Turn, Typed,
 };
 pub use server::{Builder, Detached, Handle, Server, SessionStack, StackLayer, StartError, Undecided};

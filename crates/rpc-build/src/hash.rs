@@ -196,10 +196,7 @@ mod tests {
                 ..plain.clone()
             },
             Method { exclusive: Some(bulk.clone()), ..plain.clone() },
-            Method {
-                exclusive: Some(Exclusive { scope: ExclusiveScope::Session, ..bulk }),
-                ..plain.clone()
-            },
+            Method { exclusive: Some(Exclusive { scope: ExclusiveScope::Session, ..bulk }), ..plain.clone() },
             Method { half_duplex: true, ..plain.clone() },
             Method { dead_man: true, ..plain },
         ];

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use rpc_core::policy::{
-    Cancellation, Checkpoint, Delivery, Described, Exclusive, ExclusiveScope, MethodKind, MethodPolicy, Record,
-    Secure, ServicePolicy,
+    Cancellation, Checkpoint, Delivery, Described, Exclusive, ExclusiveScope, MethodKind, MethodPolicy,
+    Record, Secure, ServicePolicy,
 };
 use rpc_tests::pb::{
     FILE_DESCRIPTOR_SET,

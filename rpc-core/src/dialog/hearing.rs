@@ -103,7 +103,17 @@ impl Dialog {
             return Ok(());
         }
         let under_way = self.gives_under_way();
-        self.tokens.compare(&holdings, under_way)
+        self.tokens.compare(&holdings, under_way)?;
+        self.learned();
+        Ok(())
+    }
+
+    /// A restored side was told who owns what: it may have asked for what was its own all the time.
+    pub(super) fn learned(&mut self) {
+        self.pleases.came(self.tokens.mine());
+        if self.tokens.mine().contains(Token::Data) {
+            self.exceptions.settled();
+        }
     }
 
     /// The peer lost what it had received before the number `first`; 0: all that it ever confirmed.

@@ -122,15 +122,13 @@ impl State {
             // The own application. X.215 13.11: who asked for a resynchronization, or is asked, does nothing else.
             (E::Answer, _, Asked) => Verdict::Settles,
             (E::Answer, _, Idle | Asking) => Verdict::NotAsked,
-            (
-                E::SendData | E::Give | E::Please | E::Typed | E::Expedited | E::Report | E::Resynchronize,
-                _,
-                Asking | Asked,
-            ) => Verdict::Busy,
+            // What there never is, is not refused as what there is not now.
+            (E::Give | E::Please | E::Report, Both, Idle | Asking | Asked) => Verdict::Unavailable,
+            (E::Give | E::Please | E::Report, Speaking | Listening, Asking | Asked)
+            | (E::SendData | E::Typed | E::Expedited | E::Resynchronize, _, Asking | Asked) => Verdict::Busy,
             (E::SendData | E::Give, Listening, Idle) => Verdict::Missing,
             (E::SendData, Speaking | Both, Idle) => self.stays(),
             (E::Give, Speaking, Idle) => self.turns(Listening),
-            (E::Give | E::Please | E::Report, Both, Idle) => Verdict::Unavailable,
             (E::Please | E::Report, Speaking, Idle) => Verdict::Owned,
             (E::Please | E::Report, Listening, Idle) => self.stays(),
             (E::Typed | E::Expedited, _, Idle) => self.stays(),

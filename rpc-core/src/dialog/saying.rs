@@ -58,7 +58,9 @@ impl Dialog {
             Stage::Idle if self.may_send() => return Sending::New,
             Stage::Idle => return Sending::Again,
             Stage::Preparing(request) => request.own.is_some(),
-            Stage::Asking { request, .. } => request.own.is_some(),
+            Stage::Asking { request, .. } if request.own.is_some() => return Sending::Separated,
+            // It was said where everything ended that may be sent before the answer.
+            Stage::Asking { .. } => return Sending::Again,
             Stage::Asked(request) | Stage::Answering(request, _) => request.other.is_some() && !self.ended,
         };
         match (touched, self.may_send()) {

@@ -3,7 +3,7 @@
 use super::resync::{Answer, Answered, Confirmation, Request, Reset, ResyncKind, Stage};
 use super::serials::SERIAL_MAX;
 use super::token::TokenSet;
-use super::{Dialog, Event, Here};
+use super::{Dialog, Event, Here, Turn};
 use crate::frame::dialog::{Base, Numbered, Primitive, Resync, ResyncAck, Wish};
 use crate::stream::error::Violation;
 use crate::stream::position::{Generation, Position, Serial};
@@ -18,8 +18,10 @@ impl Dialog {
             Stage::Answering(request, _) => request.other.is_some() && !here.own.ended,
             Stage::Idle | Stage::Asking { .. } | Stage::Asked(_) => return None,
         };
-        // What stays untouched is sent while this side has the turn, which it may lose.
-        let is_ready = if touched { here.separated } else { here.given == here.sent };
+        // What stays untouched is sent while this side has the turn, which it may lose. Not in duplex: each side would wait
+        // for credit that the other one, which delivers nothing any more, does not give.
+        let may_wait = self.state().turn == Turn::Both;
+        let is_ready = if touched { here.separated } else { may_wait || here.given == here.sent };
         if !is_ready || !self.met {
             return None;
         }
@@ -105,6 +107,7 @@ impl Dialog {
     /// stands.
     fn hear_answer_to_the_dead(&mut self, ack: ResyncAck, here: &Here) -> Result<(), Violation> {
         self.tokens.learn(&ack.holdings);
+        self.learned();
         let is_ahead =
             |base: &Base| here.received.within(base.position) && base.generation >= here.other.generation;
         let Some(base) = ack.own.filter(is_ahead) else { return Ok(()) };

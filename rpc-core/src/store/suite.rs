@@ -74,7 +74,12 @@ pub fn record(n: u8) -> Box<SessionRecord> {
 
 fn tombstone(n: u8) -> Box<Tombstone> {
     let record = record(n);
-    Box::new(Tombstone { principal: record.principal, nonce: record.nonce, end: End::Released, receipt: None })
+    Box::new(Tombstone {
+        principal: record.principal,
+        nonce: record.nonce,
+        end: End::Released,
+        receipt: None,
+    })
 }
 
 fn id(number: u64) -> SessionId {

@@ -121,7 +121,12 @@ impl Workload {
                 17 => {
                     let record = suite::record(1);
                     let end = [End::Released, End::Aborted, End::Expired][self.random.below(3)];
-                    Change::End(Box::new(Tombstone { principal: record.principal, nonce: record.nonce, end, receipt: None }))
+                    Change::End(Box::new(Tombstone {
+                        principal: record.principal,
+                        nonce: record.nonce,
+                        end,
+                        receipt: None,
+                    }))
                 }
                 // A server that does not know yet that it lost the session.
                 _ => return Write { session: id, epoch: Epoch(session.epoch + 7), change: Change::Forget },

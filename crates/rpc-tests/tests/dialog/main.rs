@@ -13,7 +13,6 @@ use std::time::Duration;
 use rpc_client::net::{Backoff, Config, Keepalive};
 use rpc_client::{
     Builder, Checkpoints, Dialog, FirstTurn, FirstTurnProposal, OutcomeExt as _, Outgoing, Reason, Session,
-    Token,
 };
 use rpc_server::{CheckpointsExt as _, Item};
 use rpc_tests::pb::dialog::v1::test_dialog_client::TestDialogClient;
@@ -29,8 +28,9 @@ use tonic::{Request, Response, Status, Streaming};
 type Client = TestDialogClient<Session>;
 type Words = Pin<Box<dyn Stream<Item = Result<Word, Status>> + Send>>;
 
-/// Metadata of a call whose handler reads nothing before it was given the major token.
+/// Metadata of a call whose handler reads nothing before it was told to by expedited data.
 const WAITS: &str = "x-waits";
+const READ: &str = "read";
 
 /// What comes where its unit is on; nothing, for ever, where it is off.
 async fn if_on<T>(awaited: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
@@ -126,7 +126,7 @@ impl TestDialog for Handlers {
     /// Answers each piece apart with one of its kind, and ends when the caller says no more.
     async fn phone(&self, request: Request<Streaming<Word>>) -> Result<Response<Words>, Status> {
         let dialog = request.dialog();
-        let waits = request.metadata().contains_key(WAITS);
+        let (waits, read) = (request.metadata().contains_key(WAITS), tokio::sync::Notify::new());
         let (say, said) = mpsc::channel(64);
         let mut words = request.into_inner();
         self.watch(async move {
@@ -144,6 +144,7 @@ impl TestDialog for Handlers {
                             None => return Ok::<_, Status>(()),
                         },
                         piece = if_on(dialog.expedited()) => match piece? {
+                            Some(piece) if piece == READ => read.notify_one(),
                             Some(piece) => dialog.send_expedited(piece).await?,
                             None => return Ok(()),
                         },
@@ -152,7 +153,7 @@ impl TestDialog for Handlers {
             };
             let rest = async {
                 if waits {
-                    dialog.please(Token::Major, 1, Duration::from_secs(60)).await?;
+                    read.notified().await;
                 }
                 while let Some(word) = words.message().await? {
                     let _ = say.send(Ok(word)).await;

@@ -60,7 +60,7 @@ async fn two_sides_speak_in_turn_while_connections_are_cut() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_said_apart_passes_messages_that_nobody_reads() {
     let (server, handlers) = served().await;
-    let (proxy, _cutting) = cutting(server.address(), 6).await;
+    let proxy = Proxy::start(server.address(), 6).await.expect("loopback is to be had");
     let checkpoints = Checkpoints::new();
     let (say, said) = mpsc::channel(64);
     let mut client = Client::new(open(proxy.address(), |builder| builder).await);
@@ -80,12 +80,15 @@ async fn what_is_said_apart_passes_messages_that_nobody_reads() {
         sleep(Duration::from_millis(1)).await;
     }
     for number in 0..50_u8 {
+        if number % 10 == 5 {
+            proxy.cut(End::Rst);
+        }
         dialog.send_expedited(vec![number]).await.unwrap();
         let piece = minute("expedited data", dialog.expedited()).await.unwrap().unwrap();
         assert_eq!(piece[..], [number]);
     }
     // Now it may read.
-    dialog.give(Token::Major).unwrap();
+    dialog.send_expedited(READ).await.unwrap();
     let mut heard = 0;
     while let Some(word) = minute("a word", words.message()).await.unwrap() {
         heard += 1;

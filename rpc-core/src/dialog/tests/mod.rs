@@ -1,8 +1,17 @@
 //! Tests of the dialog: its tables, each mechanism, and random dialogs against a model.
 
+mod bounds;
+mod cells;
+mod lives;
 mod model;
+mod one;
+mod pleases;
 mod random;
+mod reports;
+mod separation;
 mod tables;
+mod units;
+mod violations;
 mod world;
 
 use super::Terms;

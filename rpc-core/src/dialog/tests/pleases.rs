@@ -82,7 +82,10 @@ fn nobody_asks_for_what_it_owns_or_what_there_is_not() {
     let asked = |token| please(TokenSet::of(token));
     assert_eq!(one.dialog.please(asked(Token::Data), now), Err(DialogError::Owned(Token::Data)));
     assert_eq!(one.dialog.please(asked(Token::Release), now), Err(DialogError::Unavailable(Token::Release)));
-    assert_eq!(One::duplex().dialog.please(asked(Token::Data), now), Err(DialogError::Unavailable(Token::Data)));
+    assert_eq!(
+        One::duplex().dialog.please(asked(Token::Data), now),
+        Err(DialogError::Unavailable(Token::Data))
+    );
     assert!(one.says().is_empty());
 }
 

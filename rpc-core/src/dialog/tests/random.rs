@@ -16,6 +16,7 @@ const STEPS: u64 = 50;
 struct Repeat(u64);
 
 impl Drop for Repeat {
+    #[expect(clippy::print_stderr, reason = "a panic that is under way cannot carry the seed")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("repeat it: DIALOG_SEED={} cargo test -p rpc-core --lib dialog::tests::random", self.0);

@@ -70,6 +70,8 @@ pub(super) struct Peer {
     /// End of the last separating point of the own direction, and what the other side has of that.
     separating: u64,
     arrived: u64,
+    /// Where the own direction went on last: nothing before that is missed.
+    base: u64,
     idle: bool,
     own: Direction,
     other: Direction,
@@ -89,11 +91,17 @@ impl Peer {
             received: 0,
             separating: 0,
             arrived: 0,
+            base: 0,
             idle: false,
             own: Direction::default(),
             other: Direction::default(),
             used: Serial::NONE,
         }
+    }
+
+    /// Whether a peer that has received that much has what lies before the last separating point.
+    fn is_separated(&self, received: u64) -> bool {
+        self.separating <= received.max(self.base)
     }
 
     pub(super) fn here(&self) -> Here {
@@ -102,7 +110,7 @@ impl Peer {
             sent: at(self.sent),
             received: at(self.received),
             idle: self.idle,
-            separated: self.separating <= self.arrived,
+            separated: self.is_separated(self.arrived),
             own: self.own,
             other: self.other,
         }
@@ -253,7 +261,7 @@ impl World {
                 break;
             };
             if let Frame::Dialog(numbered) = &frame {
-                let is_separated = self.peers[side].separating <= self.peers[1 - side].received;
+                let is_separated = self.peers[side].is_separated(self.peers[1 - side].received);
                 self.model.said(side, numbered, is_separated);
             }
             self.links[1 - side].push_back(Wire::Frame(frame));
@@ -334,6 +342,7 @@ impl World {
             peer.kept.clear();
             (peer.given_to, peer.cursor) = (peer.sent, peer.sent);
             peer.used = peer.used.max(Serial(base.serial.0 - 1));
+            peer.base = peer.sent;
         }
         if let Some(base) = other {
             peer.other = begun(peer.other, peer.other.serials.after(kind, base.serial), base);
@@ -367,16 +376,13 @@ impl World {
                 self.answer(side, TokenSet::of(Token::Data));
                 self.pump(side, 50);
             }
+            if self.is_quiet() {
+                return self.at_the_end();
+            }
             for side in [0, 1] {
                 while !self.links[side].is_empty() {
                     self.deliver(side);
                 }
-            }
-            for side in [0, 1] {
-                self.pump(side, 50);
-            }
-            if self.is_quiet() {
-                return self.at_the_end();
             }
         }
         let dialogs = [&self.peers[0].dialog, &self.peers[1].dialog];
@@ -417,6 +423,6 @@ impl World {
 }
 
 fn begun(direction: Direction, serials: Serials, base: Base) -> Direction {
-    assert!(base.generation > direction.generation || base.generation == direction.generation);
+    assert!(base.generation >= direction.generation);
     Direction { serials, generation: base.generation, ..direction }
 }

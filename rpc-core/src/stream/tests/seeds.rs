@@ -4,11 +4,16 @@ use std::time::Duration;
 
 use super::Random;
 use super::link::{Forged, Plan, World};
+use crate::dialog::Terms;
+use crate::negotiate::Unit;
 use crate::policy::{Checkpoint, Secure};
 use crate::stream::digest::DigestKind;
 use crate::stream::error::StreamError;
+use crate::stream::flow::Side;
 use crate::stream::position::Position;
 use crate::stream::{Config, Verify};
+
+use super::talk;
 
 /// How many runs. A failure prints its plan, which holds the seed, and the seed everything.
 const SEEDS: u64 = 2_000;
@@ -41,6 +46,15 @@ fn plan(seed: u64) -> Plan {
         window_messages: messages,
         ..config.clone()
     });
+    // Where units of the dialog are on that nobody uses, all is as without them.
+    let units = [Unit::TypedData, Unit::ExpeditedData, Unit::MajorSynchronize, Unit::Resynchronize];
+    let terms =
+        |side| Terms { side, units: talk::units(&units), half_duplex: false, first_turn: Side::Client };
+    let mut configs = configs;
+    if seed % 2 == 1 {
+        configs[0].dialog = Some(terms(Side::Client));
+        configs[1].dialog = Some(terms(Side::Server));
+    }
     let many = 1 + random.below(60) as u64;
     let messages = [[many, 1], [1, many], [many, many], [0, 1], [0, 0]][random.below(5)];
     Plan {

@@ -52,9 +52,8 @@ pub(super) fn resumes(policy: &MethodPolicy, request: &Request<Body>) -> bool {
 /// What a call asks for, or its method does, that only a stream with checkpoints has: it would begin where it must not, or
 /// speak out of turn.
 pub(super) fn is_misplaced(request: &Request<Body>, policy: Option<&MethodPolicy>) -> Option<Refusal> {
-    let joins = |policy: &&MethodPolicy| {
-        policy.kind.streams() && policy.is_protected() || resumes(policy, request)
-    };
+    let joins =
+        |policy: &&MethodPolicy| policy.kind.streams() && policy.is_protected() || resumes(policy, request);
     if policy.as_ref().is_some_and(joins) {
         return None;
     }
@@ -108,7 +107,10 @@ impl AdmissionLayer {
         let Asked { admitted: AdmittedStream { admission, found, recording }, begun, permit, turn } = asked;
         match (admission, begun, found) {
             (Admission::Replay(reply), Some(begun), _) => {
-                again::answer(&begun.stream, &reply).await;
+                // A stream with a dialog takes nothing before it has heard of its peer, in the attempt that joins it. The task
+                // ends with that, or with the session.
+                let stream = begun.stream.clone();
+                self.sessions.orphans().spawn(async move { again::answer(&stream, &reply).await });
                 let from = joining.from(Position::ORIGIN);
                 self.join(Joined::new(&call), &begun.stream, from, request, Answered::Replayed)
             }
