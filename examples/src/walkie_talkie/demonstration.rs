@@ -41,7 +41,7 @@ pub(super) async fn run() -> Result<(), Failure> {
         let told = "a whole lake of it and it is as deep as I can see";
         let cut = |words| {
             if words == 5 {
-                scissors.cut()
+                scissors.cut();
             }
         };
         speak(&rover, told, &mut at_base, "base", cut).await?;
@@ -55,8 +55,11 @@ pub(super) async fn run() -> Result<(), Failure> {
         () = tokio::time::sleep(SOON) => return Err(failed("somebody waits for a turn that does not come")),
     }
 
-    drop((rover, base));
-    let (off_base, off_rover) = (at_base.hear().await.map_err(said)?, at_rover.hear().await.map_err(said)?);
+    // Whoever has called hangs up.
+    drop(rover);
+    let off_base = at_base.hear().await.map_err(said)?;
+    drop(base);
+    let off_rover = at_rover.hear().await.map_err(said)?;
     session.release().await.map_err(failed)?;
     handle.drain(SOON);
     serving.await.map_err(failed)?.map_err(failed)?;

@@ -272,7 +272,8 @@ mod tests {
     //= test O-28
     fn what_two_sides_end_up_with() {
         let all = Units::ALL;
-        let table: [(&[Unit], &[Unit], Units, &[Unit]); 16] = [
+        type Row = (&'static [Unit], &'static [Unit], Units, &'static [Unit]);
+        let table: [Row; 16] = [
             // proposed, required, offered, on
             (&[ExactlyOnce, Resume, MinorSynchronize], &[], set(&[ExactlyOnce, Digest]), &[ExactlyOnce]),
             (&[Duplex, HalfDuplex], &[], all, &[Duplex, HalfDuplex]),

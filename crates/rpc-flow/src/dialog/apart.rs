@@ -78,7 +78,7 @@ impl Dialog {
     pub async fn typed(&self) -> Result<Option<Typed>, Status> {
         let shared = self.shared().await?;
         shared.has_unit(Unit::TypedData)?;
-        let typed = shared.when_or_end(|state| state.take(|flow| flow.take_typed())).await?;
+        let typed = shared.when_or_end(|state| state.take(Flow::take_typed)).await?;
         Ok(typed.map(|bytes| Typed { bytes }))
     }
 
@@ -113,7 +113,7 @@ impl Dialog {
     pub async fn expedited(&self) -> Result<Option<Bytes>, Status> {
         let shared = self.shared().await?;
         shared.has_unit(Unit::ExpeditedData)?;
-        shared.when_or_end(|state| state.take(|flow| flow.take_expedited())).await
+        shared.when_or_end(|state| state.take(Flow::take_expedited)).await
     }
 
     /// Reports trouble to the side that speaks, without ending the stream (S-U-EXCEPTION-REPORT). `detail`, at most 512
@@ -148,7 +148,7 @@ impl Dialog {
     pub async fn exception(&self) -> Result<Option<Exception>, Status> {
         let shared = self.shared().await?;
         shared.has_unit(Unit::Exceptions)?;
-        shared.when_or_end(|state| state.take(|flow| flow.take_exception())).await
+        shared.when_or_end(|state| state.take(Flow::take_exception)).await
     }
 }
 

@@ -124,6 +124,11 @@ impl State {
         if please.tokens.is_empty() && said.tokens.is_empty() || is_said && until <= asks.until {
             return Ok(());
         }
+        // What this side is still giving, it asks for when the other side has it.
+        if self.is_giving(please.tokens) {
+            self.desk.asks.is_due = true;
+            return Ok(());
+        }
         match self.flow.please(please, now) {
             Err(DialogError::Busy) => self.desk.asks.is_due = true,
             said => {
@@ -135,7 +140,7 @@ impl State {
         Ok(())
     }
 
-    /// Says what could not be said during a resynchronization.
+    /// Says what could not be said during a resynchronization, or while this side was giving it.
     pub(super) fn ask_again(&mut self, now: Timestamp) {
         if std::mem::take(&mut self.desk.asks.is_due) {
             // What the dialog does not permit any more is not this side's to ask for.

@@ -134,6 +134,13 @@ impl State {
         self.flow.dialog().map_or(TokenSet::NONE, Dialog::owned).without(self.desk.giving)
     }
 
+    /// What the other side asks for, without what it is given already.
+    pub(super) fn wanted(&self) -> Option<Please> {
+        let please = self.flow.dialog().and_then(Dialog::asked)?;
+        let tokens = please.tokens.without(self.desk.giving);
+        (!tokens.is_empty()).then_some(Please { tokens, ..please })
+    }
+
     pub(super) fn owns(&self, token: Token) -> bool {
         self.owned().contains(token)
     }
@@ -188,6 +195,8 @@ impl State {
     fn start_giving(&mut self, tokens: TokenSet) {
         let desk = &mut self.desk;
         (desk.giving, desk.has_news) = (desk.giving.or(tokens), true);
+        // That is answered: the same request is news when it comes again.
+        desk.told = desk.told.filter(|told| told.tokens.and(tokens).is_empty());
         if !tokens.contains(Token::Data) {
             self.give_now();
         }
@@ -264,7 +273,7 @@ impl State {
 
     /// What the other side asks for, if the application does not know.
     pub(super) fn news_of_please(&mut self) -> Option<Please> {
-        let asked = self.flow.dialog().and_then(Dialog::asked);
+        let asked = self.wanted();
         if asked == self.desk.told {
             return None;
         }

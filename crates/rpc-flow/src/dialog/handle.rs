@@ -152,9 +152,9 @@ impl Dialog {
         .unwrap_or_else(|_| Err(status::unanswered()))
     }
 
-    /// What the other side asks for at this moment.
+    /// What the other side asks for at this moment, and this side is not giving yet.
     pub fn wanted(&self) -> Option<Please> {
-        self.look(Core::asked).flatten()
+        self.shared_now().ok()?.with(|state| state.wanted())
     }
 
     /// Waits until the other side asks for tokens, or for others than before; `None` when the call has ended. What was

@@ -265,7 +265,13 @@ impl Feed {
             };
             match state.flow.failed() {
                 Some(error) => How::Failed(error),
-                None if complete == Ok(true) || answered => How::Complete,
+                None if complete == Ok(true) => How::Complete,
+                None if answered => {
+                    // The caller has its answer and will not send the rest: whoever still reads that must not wait for it.
+                    state.flow.abandon();
+                    state.rouse_all();
+                    How::Complete
+                }
                 None => How::Short,
             }
         })

@@ -123,6 +123,30 @@ fn an_answer_before_the_request_is_whole_ends_the_call_in_order() {
     });
 }
 
+/// A task of the handler that read on after the answer waited for ever: its caller had the answer, and sent no END.
+//= test W-23
+#[test]
+fn who_reads_the_request_after_the_answer_learns_that_no_more_comes() {
+    run(async {
+        let pair = Pair::new(&Config::default());
+        let connected = pair.connect(0);
+        let client = pair.client.clone();
+        let upload = Ready::new([message(0, 10)]).without_end();
+        tokio::spawn(async move { client.pump_app(upload).await });
+        let mut request = pair.server.app_body();
+        let reading = tokio::spawn(async move { drain(&mut request).await.1 });
+        let answer = Ready::new([message(7, 70)]).trailers(ok_trailers());
+        let AppEnd::Done(Some(trailers)) = pair.server.pump_app(answer).await else { panic!() };
+        pair.server.conclude(trailers);
+        let ended = connected.client.await.unwrap();
+        pair.client.conclude(ended.trailers.unwrap());
+        assert!(matches!(connected.server.await.unwrap().how, How::Complete));
+        let status = reading.await.unwrap().expect("never a shorter stream");
+        assert_eq!(Details::of(&status).reason, Some(Reason::StreamIncomplete));
+        connected.link.await.unwrap();
+    });
+}
+
 /// Confirmations of an upload travel with responses that nobody reads.
 //= test S-25, S-11
 #[test]

@@ -256,7 +256,7 @@ async fn nobody_declines_what_was_not_negotiated() {
 #[tokio::test]
 async fn the_answer_says_how_far_the_streams_came() {
     let server = TestServer::with_streams().await;
-    let session = open(&server, |builder| builder.service::<TestStreamsClient<Session>>()).await;
+    let session = open(&server, Builder::service::<TestStreamsClient<Session>>).await;
     let mut streams = TestStreamsClient::new(session.clone());
     let chunks = tokio_stream::iter((0..100).map(|index| chunk(index, 10)));
     soon("the upload", streams.upload(chunks)).await.unwrap();

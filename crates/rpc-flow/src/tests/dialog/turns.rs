@@ -42,9 +42,7 @@ async fn talk(app: App, side: Side, turns: u64, seen: Seen) {
     if side == Side::Client {
         say.take();
     }
-    while let Some(number) = next(&mut reader).await {
-        panic!("{number} too many");
-    }
+    assert_eq!(next(&mut reader).await, None, "one too many");
     drop(say);
     assert_eq!(heard, 3 * turns);
     app.pump.await.unwrap();
@@ -106,6 +104,37 @@ fn a_turn_is_given_behind_what_was_said_before() {
             assert_eq!(next(&mut reader).await, Some(number));
         }
         drop(speaking);
+    });
+}
+
+/// Who let go of the turn and wanted it back before it had left was refused, since the token was still there; and was told
+/// that the other side wanted what it was being given.
+#[test]
+fn a_turn_may_be_asked_for_again_as_soon_as_it_is_given() {
+    run(async {
+        let pair = pair(true, Side::Client);
+        let _connected = pair.connect(0);
+        let (client, server) = apps(&pair);
+        let mut reader = server.read(Side::Server);
+        let turns = [client.dialog.turn(), server.dialog.turn()];
+        let speaking = turns[0].wait().await.unwrap();
+        client.say.try_send(Outgoing::Message(Page { number: 1, filler: Bytes::new() })).unwrap();
+        let wanted = tokio::spawn({
+            let turn = turns[1].clone();
+            async move { turn.ask(1, LONG).await.map(crate::Speaking::keep) }
+        });
+        assert_eq!(client.dialog.asked().await.unwrap().map(|please| please.priority), Some(1));
+        speaking.give();
+        assert_eq!(turns[0].wanted(), None, "it is given");
+        let again = tokio::spawn({
+            let turn = turns[0].clone();
+            async move { turn.ask(2, LONG).await.map(crate::Speaking::keep) }
+        });
+        wanted.await.unwrap().unwrap();
+        assert_eq!(next(&mut reader).await, Some(1));
+        assert_eq!(server.dialog.asked().await.unwrap().map(|please| please.priority), Some(2));
+        turns[1].give().unwrap();
+        again.await.unwrap().unwrap();
     });
 }
 
