@@ -404,7 +404,13 @@ impl Builder {
 impl Ready {
     fn core(self, opened: Opened, services: Vec<ServiceRequest>, calls: Calls) -> Core {
         let slots = Slots::new(calls, self.slot_waiters_max, self.slot_wait, self.parts.events.clone());
-        let saving = Saving { target: self.target, services, path: self.save_to, lock: self.lock.into() };
+        let saving = Saving {
+            target: self.target,
+            services,
+            path: self.save_to,
+            lock: self.lock.into(),
+            over: Arc::default(),
+        };
         Core::new(self.parts, Arc::new(slots), saving, opened)
     }
 }

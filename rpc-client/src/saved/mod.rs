@@ -7,7 +7,7 @@ mod lock;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::Uri;
 use rpc_core::id::{Epoch, SessionId, Ticket};
@@ -204,6 +204,9 @@ pub(crate) struct Saving {
     pub(crate) path: Option<PathBuf>,
     /// Held until the session has ended or is dropped.
     pub(crate) lock: Mutex<Option<Lock>>,
+    /// The session has ended, and its file is not written any more. Held while the file is worked on: a write whose task was
+    /// stopped goes on by itself, and must not come after the removal.
+    pub(crate) over: Arc<Mutex<bool>>,
 }
 
 impl Saving {
@@ -214,16 +217,25 @@ impl Saving {
     /// Dropped halfway, the file may be written.
     pub(crate) async fn write(&self, saved: SavedSession) -> Result<(), SavedError> {
         let Some(path) = self.path.clone() else { return Ok(()) };
-        blocking(path, move |path| saved.save(path)).await
+        let over = Arc::clone(&self.over);
+        blocking(path, move |path| {
+            let over = over.lock().unwrap_or_else(PoisonError::into_inner);
+            if *over { Ok(()) } else { saved.save(path) }
+        })
+        .await
     }
 
     /// Removes the file of a session that this side has ended, unless another session is kept there by now.
     pub(crate) async fn remove(&self, number: SessionId) {
         let Some(path) = self.path.clone() else { return };
-        let target = self.target.clone();
-        let removed = blocking(path, move |path| match SavedSession::load(path)? {
-            Some(saved) if saved.number == number && saved.target == target => file::remove(path),
-            Some(_) | None => Ok(()),
+        let (target, over) = (self.target.clone(), Arc::clone(&self.over));
+        let removed = blocking(path, move |path| {
+            let mut over = over.lock().unwrap_or_else(PoisonError::into_inner);
+            *over = true;
+            match SavedSession::load(path)? {
+                Some(saved) if saved.number == number && saved.target == target => file::remove(path),
+                Some(_) | None => Ok(()),
+            }
         });
         if let Err(error) = removed.await {
             // The next process is told that the session is gone.

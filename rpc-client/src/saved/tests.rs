@@ -181,3 +181,23 @@ fn targets_are_compared_as_http_does() {
 fn beside(path: &Path) -> PathBuf {
     path.with_extension("new")
 }
+
+/// A renewal that was stopped while it wrote its ticket went on in its own thread, and brought the file of a session back
+/// that had been released.
+#[tokio::test]
+async fn the_file_of_a_session_that_has_ended_is_not_written_again() {
+    let (_directory, path) = file();
+    let session = saved(None);
+    let saving = Saving {
+        target: session.target.clone(),
+        services: Vec::new(),
+        path: Some(path.clone()),
+        lock: Mutex::default(),
+        over: Arc::default(),
+    };
+    saving.write(session.clone()).await.unwrap();
+    assert_eq!(SavedSession::load(&path).unwrap().as_ref(), Some(&session));
+    saving.remove(session.number()).await;
+    saving.write(session).await.unwrap();
+    assert_eq!(SavedSession::load(&path).unwrap(), None);
+}
