@@ -60,7 +60,7 @@ pub(crate) async fn ask(core: &Core, name: &[u8]) -> Result<ActivityState, Box<S
 /// Ends the call that works on the activity, if there is one, and says from where another can go on.
 pub(crate) async fn resume(core: &Core, name: &[u8]) -> Result<ActivityResume, Box<Status>> {
     let until = Instant::now() + query::PATIENCE;
-    let mut waits = Waits::default();
+    let mut waits = Waits::new(&core.chance);
     loop {
         let answer = question(core, name, true).await?;
         let activity = Bytes::copy_from_slice(name);
@@ -89,7 +89,7 @@ pub(crate) async fn resume(core: &Core, name: &[u8]) -> Result<ActivityResume, B
 /// Ends the call that works on the activity, if there is one, and has the activity forgotten.
 pub(crate) async fn discard(core: &Core, name: &[u8]) -> Result<(), Box<Status>> {
     let until = Instant::now() + query::PATIENCE;
-    let mut waits = Waits::default();
+    let mut waits = Waits::new(&core.chance);
     check(core, name)?;
     let activity = Bytes::copy_from_slice(name);
     let asked = QueryRequest { activity, discard: true, ..QueryRequest::default() };

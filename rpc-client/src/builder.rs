@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::core::{Clock, Core, Opened, Parts, Settings};
 use crate::credentials::{Credentials, Wallet};
+use crate::entropy::{Chance, Entropy};
 use crate::error::OpenError;
 use crate::events::Announcer;
 use crate::net::{Config, Connections, Connector, Tls};
@@ -56,6 +57,7 @@ impl Target {
             save_to: None,
             slot_wait: Duration::from_secs(30),
             slot_waiters_max: 10_000,
+            chance: Chance::default(),
             settings: Settings {
                 call_timeout: None,
                 retry_time: Duration::from_secs(120),
@@ -83,6 +85,7 @@ pub struct Builder {
     save_to: Option<PathBuf>,
     slot_wait: Duration,
     slot_waiters_max: usize,
+    chance: Chance,
     settings: Settings,
 }
 
@@ -307,6 +310,14 @@ impl Builder {
         self
     }
 
+    /// Where the nonce of the opening and the waits between attempts come from. Default: the system's randomness; only
+    /// simulations give another. The pauses between dials have a seed of their own:
+    /// [`net::Backoff::seed`](crate::net::Backoff::seed).
+    pub fn entropy(mut self, entropy: impl Entropy) -> Self {
+        self.chance = Chance::new(entropy);
+        self
+    }
+
     /// Opens the session, waiting for the server to be reachable.
     ///
     /// Lost answers are asked for again under the same nonce, so there is one session however often that happens.
@@ -388,6 +399,7 @@ impl Builder {
                 wallet: Wallet::new(self.credentials),
                 events: Arc::new(Announcer::new()),
                 clock: Clock::start(),
+                chance: self.chance,
             },
             offer: self.offer,
             refused: self.refused,

@@ -20,6 +20,7 @@ use tonic::Status;
 
 use crate::control::{Client, Control, Via};
 use crate::credentials::Wallet;
+use crate::entropy::Chance;
 use crate::error::refusal;
 use crate::events::{Announcer, Event};
 use crate::net::Connections;
@@ -59,6 +60,7 @@ pub(crate) struct Core {
     /// Cancelled when the server has said that the session is gone: nothing that still waits will be answered.
     pub(crate) over: CancellationToken,
     pub(crate) clock: Clock,
+    pub(crate) chance: Chance,
     renewal: Mutex<Renewal>,
     /// Told when the renewal plan changed.
     pub(crate) replan: Notify,
@@ -118,6 +120,7 @@ pub(crate) struct Parts {
     pub(crate) wallet: Wallet,
     pub(crate) events: Arc<Announcer>,
     pub(crate) clock: Clock,
+    pub(crate) chance: Chance,
 }
 
 impl Core {
@@ -139,6 +142,7 @@ impl Core {
             summary: OnceLock::new(),
             over: CancellationToken::new(),
             clock: parts.clock,
+            chance: parts.chance,
             renewal: Mutex::new(opened.renewal),
             replan: Notify::new(),
             doubted: Notify::new(),

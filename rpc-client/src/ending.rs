@@ -166,7 +166,7 @@ type Asking<T> = Pin<Box<dyn Future<Output = (Result<T, Status>, Proofs)> + Send
 //= L-23
 async fn repeat<T>(core: &Core, ask: impl Fn(&Core) -> Asking<T>) -> Result<Option<T>, ReleaseError> {
     let until = Instant::now() + PATIENCE;
-    let mut waits = Waits::default();
+    let mut waits = Waits::new(&core.chance);
     let mut may_have_arrived = false;
     loop {
         let answer_by = until.min(Instant::now() + ANSWER_TIMEOUT);

@@ -51,9 +51,9 @@ pub(crate) async fn open(
     deadline: Instant,
 ) -> Result<Opened, OpenError> {
     let mut nonce = [0; Nonce::BYTES];
-    getrandom::fill(&mut nonce).map_err(|error| OpenError::Unreachable(error.to_string().into()))?;
+    parts.chance.fill(&mut nonce).map_err(|error| OpenError::Unreachable(error.into()))?;
     let request = request(offer, Nonce(nonce), client);
-    let mut waits = Waits::default();
+    let mut waits = Waits::new(&parts.chance);
     loop {
         let sent = Instant::now();
         let (status, wait) = match ask(parts, request.clone(), deadline).await {

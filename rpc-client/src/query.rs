@@ -90,7 +90,7 @@ pub(crate) async fn call(core: &Core, call: CallId) -> Result<CallState, Box<Sta
 /// Asks until there is an answer, or none is to be expected.
 pub(crate) async fn ask(core: &Core, query: &QueryRequest) -> Result<QueryResponse, Box<Status>> {
     let until = Instant::now() + PATIENCE;
-    let mut waits = Waits::default();
+    let mut waits = Waits::new(&core.chance);
     loop {
         core.check_life(None)?;
         let (mut client, proofs) = core.client();

@@ -67,7 +67,7 @@ pub(crate) async fn resume(
     deadline: Instant,
 ) -> Result<Opened, OpenError> {
     let mut tickets = saved.tickets.clone();
-    let mut waits = Waits::default();
+    let mut waits = Waits::new(&parts.chance);
     loop {
         let sent = Instant::now();
         let status = match ask(parts, saved, &tickets.current, deadline).await? {

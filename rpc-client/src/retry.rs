@@ -5,6 +5,8 @@ use std::time::Duration;
 use http::HeaderMap;
 use rpc_proto::status::Details;
 
+use crate::entropy::Chance;
+
 /// First bound of the random wait.
 const WAIT_MIN: Duration = Duration::from_millis(20);
 /// Last bound of the random wait.
@@ -17,17 +19,27 @@ const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
 /// Waits between the attempts of one call: a random time up to a bound that doubles (full jitter), which spreads callers
 /// that lost the same connection better than any fixed fraction of it.
-#[derive(Debug, Default)]
 pub(crate) struct Waits {
     made: u32,
+    chance: Chance,
 }
 
 impl Waits {
+    pub(crate) fn new(chance: &Chance) -> Self {
+        Self { made: 0, chance: chance.clone() }
+    }
+
+    /// Begins with the shortest again.
+    pub(crate) fn reset(&mut self) {
+        self.made = 0;
+    }
+
     /// The next wait after a loss, or after an answer that asks for nothing.
     pub(crate) fn next(&mut self) -> Duration {
         let bound = WAIT_MIN.saturating_mul(1 << self.made.min(16)).min(WAIT_MAX);
         self.made = self.made.saturating_add(1);
-        bound.mul_f64(fraction())
+        // Without randomness the wait is the whole bound.
+        bound.mul_f64(self.chance.fraction())
     }
 
     /// The next wait after an attempt that the peer did not process: none the first time.
@@ -48,21 +60,20 @@ impl Waits {
     }
 }
 
-/// A random number from 0 to 1. Without randomness (no entropy source) the wait is the whole bound.
-fn fraction() -> f64 {
-    getrandom::u32().map_or(1.0, |number| f64::from(number) / f64::from(u32::MAX))
-}
-
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
 
     use super::*;
 
+    fn waits() -> Waits {
+        Waits::new(&Chance::default())
+    }
+
     #[test]
     fn waits_stay_under_a_bound_that_doubles() {
         for _ in 0..50 {
-            let mut waits = Waits::default();
+            let mut waits = waits();
             for bound in [20, 40, 80, 160, 320, 640, 1280, 2560, 5000, 5000] {
                 assert!(waits.next() <= Duration::from_millis(bound));
             }
@@ -71,7 +82,7 @@ mod tests {
 
     #[test]
     fn waits_differ() {
-        let series = || (0..8).fold(Waits::default(), |mut waits, _| (waits.next(), waits).1).next();
+        let series = || (0..8).fold(waits(), |mut waits, _| (waits.next(), waits).1).next();
         assert!((0..8).any(|_| series() != series()));
     }
 
@@ -79,16 +90,16 @@ mod tests {
     fn a_server_may_ask_for_more_or_for_an_end() {
         let told = Details { retry_after: Some(Duration::from_secs(9)), ..Details::default() };
         let none = HeaderMap::new();
-        assert_eq!(Waits::default().next_after(&told, &none), Some(Duration::from_secs(9)));
+        assert_eq!(waits().next_after(&told, &none), Some(Duration::from_secs(9)));
         let long = Details { retry_after: Some(Duration::from_secs(9_999)), ..Details::default() };
-        assert_eq!(Waits::default().next_after(&long, &none), Some(PUSHBACK_MAX));
+        assert_eq!(waits().next_after(&long, &none), Some(PUSHBACK_MAX));
         let header =
             |value| HeaderMap::from_iter([(PUSHBACK.parse().unwrap(), HeaderValue::from_static(value))]);
         assert_eq!(
-            Waits::default().next_after(&Details::default(), &header("1500")),
+            waits().next_after(&Details::default(), &header("1500")),
             Some(Duration::from_millis(1500))
         );
-        assert_eq!(Waits::default().next_after(&told, &header("-1")), None);
-        assert_eq!(Waits::default().next_after(&told, &header("soon")), None);
+        assert_eq!(waits().next_after(&told, &header("-1")), None);
+        assert_eq!(waits().next_after(&told, &header("soon")), None);
     }
 }

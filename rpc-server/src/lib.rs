@@ -96,6 +96,6 @@ pub use rpc_flow::{
 };
 pub use server::{Builder, Detached, Handle, Server, SessionStack, StackLayer, StartError, Undecided};
 pub use sessions::ends::{EndedSession, SessionEnd};
-pub use sessions::{Entropy, SystemEntropy};
+pub use sessions::{Committing, Entropy, SimulatedStore, SystemEntropy};
 pub use tokio_util::sync::CancellationToken;
 pub use transaction::{Transaction, TransactionError};

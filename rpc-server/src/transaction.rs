@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use rpc_core::error::Reason;
-use rpc_core::store::{Durability, Store, StoreError};
-use rpc_core::transaction::{self as core, Version, Versioned};
+use rpc_core::store::StoreError;
+use rpc_core::transaction::{self as core, Version};
 use rpc_proto::status::Refusal;
 use tonic::Status;
+
+use crate::sessions::Values;
 
 /// The transaction of one call: keys and values of the application, in the store of the server. A cheap clone.
 ///
@@ -29,7 +31,7 @@ pub struct Transaction {
 }
 
 struct Shared {
-    store: Arc<dyn Store>,
+    values: Values,
     /// `None` when the handler has ended.
     open: Mutex<Option<core::Transaction>>,
 }
@@ -62,8 +64,8 @@ impl From<TransactionError> for Status {
 }
 
 impl Transaction {
-    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
-        Self { shared: Arc::new(Shared { store, open: Mutex::new(Some(core::Transaction::new())) }) }
+    pub(crate) fn new(values: Values) -> Self {
+        Self { shared: Arc::new(Shared { values, open: Mutex::new(Some(core::Transaction::new())) }) }
     }
 
     /// The value under `key`, with what this transaction itself has written; `None` if there is none.
@@ -81,7 +83,7 @@ impl Transaction {
         if let Some(written) = written {
             return Ok(written);
         }
-        let found = self.load(key.clone()).await?;
+        let found = self.shared.values.get(key.clone()).await?;
         let version = found.as_ref().map_or(Version::NONE, |found| found.version);
         self.with(|open| Ok(open.read(key, version)?))?;
         Ok(found.map(|found| found.value))
@@ -112,17 +114,6 @@ impl Transaction {
         self.lock().take().unwrap_or_default()
     }
 
-    async fn load(&self, key: Bytes) -> Result<Option<Versioned>, TransactionError> {
-        match self.shared.store.durability() {
-            Durability::Volatile => Ok(self.shared.store.get(&key)?),
-            Durability::Durable => {
-                let store = Arc::clone(&self.shared.store);
-                let read = tokio::task::spawn_blocking(move || store.get(&key)).await;
-                Ok(read.map_err(|_| StoreError::Failed("it panicked".into()))??)
-            }
-        }
-    }
-
     fn with<T>(
         &self,
         act: impl FnOnce(&mut core::Transaction) -> Result<T, TransactionError>,
@@ -149,7 +140,7 @@ mod tests {
 
     #[tokio::test]
     async fn it_reads_what_it_wrote_and_ends_with_its_call() {
-        let transaction = Transaction::new(Arc::new(MemoryStore::new()));
+        let transaction = Transaction::new(Values::of(Arc::new(MemoryStore::new())));
         assert_eq!(transaction.get("alice").await, Ok(None));
         transaction.put("alice", "10").unwrap();
         assert_eq!(transaction.get("alice").await, Ok(Some("10".into())));

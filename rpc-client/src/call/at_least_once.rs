@@ -32,7 +32,7 @@ pub(super) async fn call(
     let mut template = Template::new(parts);
     let message = take_message(core, body, deadline).await?;
     let limits = Limits::new(deadline, core.settings.retry_time);
-    let mut trying = Trying { core, limits, waits: Waits::default(), reauthorized: false };
+    let mut trying = Trying { core, limits, waits: Waits::new(&core.chance), reauthorized: false };
     loop {
         let mut request = template.request(full(&message));
         let path = template.path();

@@ -83,7 +83,7 @@ async fn exchange(
     let (parts, body) = request.into_parts();
     let (mut template, body) = (Template::new(parts), Rewind::new(body));
     let mut next = body.attempt();
-    let mut waits = Waits::default();
+    let mut waits = Waits::new(&core.chance);
     let mut replays = 0;
     while let Some(attempt) = next {
         let mut request = template.request(attempt);

@@ -44,7 +44,8 @@ pub(super) async fn call(
     let message = take_message(core, body, deadline).await?;
     let taken = core.take_slot(deadline).await?;
     let limits = Limits::new(deadline, core.settings.retry_time);
-    let call = Call { core, template, message, taken, limits, waits: Waits::default(), reauthorized: false };
+    let call =
+        Call { core, template, message, taken, limits, waits: Waits::new(&core.chance), reauthorized: false };
     call.run().await
 }
 

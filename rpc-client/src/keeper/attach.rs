@@ -60,7 +60,7 @@ pub(super) async fn run(core: Arc<Core>) {
 /// Keeps one connection attached for as long as it lives.
 async fn hold(core: Arc<Core>, connection: Connection) {
     core.events.say(Event::ConnectionMade);
-    let mut waits = Waits::default();
+    let mut waits = Waits::new(&core.chance);
     loop {
         let attached = tokio::select! {
             attached = attach(&core, &connection) => attached,

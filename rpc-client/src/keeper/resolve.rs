@@ -47,7 +47,8 @@ pub(super) async fn run(core: Arc<Core>) {
         while asked.len() < AT_ONCE
             && let Some(slot) = core.slots.resolve(asked.len())
         {
-            asked.push(ask(&core, Resolving { slot: Resolution::new(slot), waits: Waits::default() }));
+            asked
+                .push(ask(&core, Resolving { slot: Resolution::new(slot), waits: Waits::new(&core.chance) }));
         }
         tokio::select! {
             Some(row) = asked.next() => match row {
@@ -68,7 +69,7 @@ async fn pause(mut resolving: Resolving) -> Resolving {
 
 /// Asks until the slot is resolved, or what runs in it is to be waited for. Questions without an answer are repeated.
 async fn ask(core: &Core, mut resolving: Resolving) -> Row {
-    let mut lost = Waits::default();
+    let mut lost = Waits::new(&core.chance);
     for _ in 0..IN_A_ROW {
         let question = resolving.slot.question();
         let (told, last) = loop {

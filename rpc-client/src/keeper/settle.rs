@@ -25,7 +25,7 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 //= C-38
 pub(super) async fn run(core: Arc<Core>) {
     let mut asked = BTreeSet::new();
-    let mut waits = Waits::default();
+    let mut waits = Waits::new(&core.chance);
     loop {
         let quarantined: Vec<_> = core.slots.quarantined().into_iter().map(|attempt| attempt.call).collect();
         asked.retain(|call| quarantined.contains(call));
@@ -36,7 +36,7 @@ pub(super) async fn run(core: Arc<Core>) {
             continue;
         }
         if quarantined.is_empty() {
-            waits = Waits::default();
+            waits.reset();
             tokio::select! {
                 () = core.slots.given_up() => continue,
                 () = core.over.cancelled() => return,

@@ -46,6 +46,32 @@ async fn an_opening_is_repeated_under_the_same_nonce_and_no_other_has_it() {
     assert_ne!(other.nonce, request.nonce);
 }
 
+/// A simulation repeats only if nothing else decides.
+#[tokio::test(start_paused = true)]
+async fn nonce_and_waits_come_from_the_entropy_that_was_given() {
+    struct Fixed;
+
+    impl crate::Entropy for Fixed {
+        fn fill(&self, bytes: &mut [u8]) -> std::io::Result<()> {
+            bytes.fill(0x40);
+            Ok(())
+        }
+    }
+
+    let mut took = Vec::new();
+    for _ in 0..2 {
+        let fake = Fake::new(|seen| {
+            (seen.path == OPEN && seen.earlier < 3).then(|| Act::Fail(Status::unavailable("starting")))
+        });
+        let start = Instant::now();
+        fake.builder().entropy(Fixed).open().await.unwrap();
+        took.push(start.elapsed());
+        let request: OpenRequest = fake.seen(OPEN)[0].parse();
+        assert_eq!(request.nonce[..], [0x40; 16]);
+    }
+    assert_eq!(took[0], took[1]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_refusal_says_why_and_what_would_do() {
     let limits = ServerLimits { slots_max: 7, ..ServerLimits::default() };

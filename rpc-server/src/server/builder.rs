@@ -17,13 +17,13 @@ use tonic_health::server::HealthReporter;
 
 use super::connections::Serving;
 use super::{Detached, Server, SessionStack, StackLayer, StartError};
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, WallClock};
 use crate::layers::Handler;
 use crate::methods::{Access, Methods};
 use crate::net::{self, Report};
 use crate::service;
 use crate::sessions::ends::{EndedSession, Ends, Hook};
-use crate::sessions::{Entropy, Sessions, SystemEntropy};
+use crate::sessions::{Entropy, Sessions, SimulatedStore, Surroundings};
 
 /// Calls that run at the same time.
 const CALLS_MAX: usize = 10_000;
@@ -52,7 +52,7 @@ struct Settings {
     net: net::Config,
     calls_max: usize,
     message_bytes_max: usize,
-    entropy: Box<dyn Entropy>,
+    surroundings: Surroundings,
     hooks: Vec<Hook>,
 }
 
@@ -68,7 +68,7 @@ impl Builder<Undecided, Undecided> {
             net: net::Config::default(),
             calls_max: CALLS_MAX,
             message_bytes_max: MESSAGE_BYTES_MAX,
-            entropy: Box::new(SystemEntropy),
+            surroundings: Surroundings::default(),
             hooks: Vec::new(),
         };
         Self { authenticator: Undecided, store: Undecided, settings }
@@ -86,6 +86,13 @@ impl<A> Builder<A, Undecided> {
     /// Decides where sessions are kept.
     pub fn store(self, store: impl Store) -> Builder<A, Arc<dyn Store>> {
         Builder { authenticator: self.authenticator, store: Arc::new(store), settings: self.settings }
+    }
+
+    /// The same for a store of a simulation. The server is then to be built within the runtime on which it serves.
+    pub fn simulated_store(mut self, store: impl SimulatedStore) -> Builder<A, Arc<dyn Store>> {
+        let store = Arc::new(store);
+        self.settings.surroundings.simulated = Some(store.clone());
+        Builder { authenticator: self.authenticator, store, settings: self.settings }
     }
 }
 
@@ -215,7 +222,15 @@ impl<A, S> Builder<A, S> {
 
     /// Where tickets come from. Default: the system's randomness; only simulations give another.
     pub fn entropy(mut self, entropy: impl Entropy) -> Self {
-        self.settings.entropy = Box::new(entropy);
+        self.settings.surroundings.entropy = Box::new(entropy);
+        self
+    }
+
+    /// Tells the time of day, by which the authority of sessions ends that an earlier server left in the store. Default:
+    /// [`SystemTime::now`](std::time::SystemTime::now); only simulations give another. An authenticator has a clock of its
+    /// own.
+    pub fn clock(mut self, clock: impl WallClock) -> Self {
+        self.settings.surroundings.wall = Box::new(clock);
         self
     }
 }
@@ -289,10 +304,10 @@ impl Builder<Arc<dyn Authenticator>, Arc<dyn Store>> {
         if let Some(unkept) = methods.first_unkept(self.store.durability()) {
             return Err(unkept.into());
         }
-        let Settings { terms, limits, entropy, hooks, .. } = self.settings;
+        let Settings { terms, limits, surroundings, hooks, .. } = self.settings;
         let ends = Ends::start(hooks).map_err(StartError::Thread)?;
         let sessions =
-            Sessions::start(self.store, terms, limits, entropy, ends).map_err(StartError::Thread)?;
+            Sessions::start(self.store, terms, limits, surroundings, ends).map_err(StartError::Thread)?;
         sessions.adopt(|durable| methods.are_forgetful(durable)).map_err(StartError::Store)?;
         let (health, health_service) = tonic_health::server::health_reporter();
         routes.add_service(health_service);

@@ -111,7 +111,7 @@ impl Sessions {
     /// A moment of the world on the clock of the sessions; one that has passed is now.
     fn at_unix(&self, seconds: u64) -> Timestamp {
         let at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
-        let left = at.and_then(|at| at.duration_since(SystemTime::now()).ok()).unwrap_or_default();
+        let left = at.and_then(|at| at.duration_since(self.wall.now()).ok()).unwrap_or_default();
         self.clock.now() + left
     }
 }

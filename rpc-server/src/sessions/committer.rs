@@ -10,9 +10,11 @@ use std::thread;
 use rpc_core::record::{Change, Write};
 use rpc_core::session::RecordId;
 use rpc_core::store::{Durability, Store, StoreError, WriteError};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::SimulatedStore;
 use super::live::Live;
 
 /// Writes that wait for the store at the same time, at which nothing new is begun: `STORE_UNAVAILABLE`. What has happened
@@ -28,11 +30,11 @@ const BATCH_BYTES_MAX: usize = 8 << 20;
 pub(super) enum Committer {
     /// A store that forgets does not block: it is asked on the spot, and there is no thread.
     Inline(Arc<dyn Store>),
-    /// A store that waits for a medium has a thread of its own.
-    Thread(Queue),
+    /// A store that waits for a medium has a thread of its own, and a simulation's a task.
+    Queued(Queue),
 }
 
-/// The way to the thread.
+/// The way to the thread or task.
 #[derive(Clone)]
 pub(super) struct Queue {
     jobs: mpsc::UnboundedSender<Job>,
@@ -105,16 +107,30 @@ impl Committer {
                 thread::Builder::new()
                     .name("session-store".into())
                     .spawn(move || run(&*store, queue, &counted, &failed))?;
-                Ok(Self::Thread(Queue { jobs, waiting }))
+                Ok(Self::Queued(Queue { jobs, waiting }))
             }
         }
+    }
+
+    /// Starts the writer of a simulation, as a task of this runtime. It ends as the thread does.
+    pub(super) fn start_task(
+        store: Arc<dyn SimulatedStore>,
+        failed: CancellationToken,
+    ) -> std::io::Result<Self> {
+        let runtime = Handle::try_current().map_err(std::io::Error::other)?;
+        let (jobs, queue) = mpsc::unbounded_channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let task = run_task(store, queue, Arc::clone(&waiting), failed);
+        // Nobody awaits it: it ends when the last clone of the committer is gone, or with its runtime.
+        drop(runtime.spawn(task));
+        Ok(Self::Queued(Queue { jobs, waiting }))
     }
 
     /// Hands over a write.
     pub(super) fn submit(&self, live: &Arc<Live>, record: RecordId, write: Write) -> Submitted {
         match self {
             Self::Inline(store) => Submitted::Done(commit_one(&**store, write)),
-            Self::Thread(queue) => {
+            Self::Queued(queue) => {
                 let must = write.change.has_happened();
                 let job = Job::Write { live: Waiter::of(live, &write), record, write };
                 match queue.send(job, must) {
@@ -134,7 +150,7 @@ impl Committer {
                     tracing::debug!(%error, "an ended session was not forgotten");
                 }
             }
-            Self::Thread(queue) => {
+            Self::Queued(queue) => {
                 let _ = queue.send(Job::Forget(write), false);
             }
         }
@@ -144,7 +160,7 @@ impl Committer {
     pub(super) async fn forget_now(&self, write: Write) -> Result<(), WriteError> {
         match self {
             Self::Inline(store) => commit_one(&**store, write),
-            Self::Thread(queue) => {
+            Self::Queued(queue) => {
                 let (answer, answered) = oneshot::channel();
                 queue.send(Job::ForgetNow { write, answer }, false)?;
                 answered.await.unwrap_or_else(|_| Err(thread_has_ended().into()))
@@ -156,7 +172,7 @@ impl Committer {
     pub(super) async fn reserve(&self, count: NonZeroU32) -> Result<Range<u64>, StoreError> {
         match self {
             Self::Inline(store) => store.reserve_numbers(count),
-            Self::Thread(queue) => {
+            Self::Queued(queue) => {
                 let (answer, answered) = oneshot::channel();
                 let sent = queue.send(Job::Reserve { count, answer }, false);
                 sent.map_err(|error| StoreError::Failed(error.to_string()))?;
@@ -200,22 +216,30 @@ fn run(
         counted.fetch_sub(jobs.len(), Ordering::Relaxed);
         let mut batch = Batch::default();
         for job in jobs.drain(..) {
-            match job {
-                Job::Write { live, record, write } => batch.push(live, record, write),
-                Job::ForgetNow { write, answer } => {
-                    batch.push(Waiter::Told(answer), RecordId::default(), write);
-                }
-                Job::Forget(write) => batch.push(Waiter::Nobody, RecordId::default(), write),
-                Job::Reserve { count, answer } => {
-                    // Nobody waits any more for an opening that was given up; the numbers are skipped.
-                    let _ = answer.send(guarded(|| store.reserve_numbers(count)));
-                }
-            }
+            batch.take(job, store);
             if batch.bytes >= BATCH_BYTES_MAX {
                 std::mem::take(&mut batch).commit(store, failed);
             }
         }
         batch.commit(store, failed);
+    }
+}
+
+/// As [`run`], on simulated time.
+async fn run_task(
+    store: Arc<dyn SimulatedStore>,
+    mut queue: mpsc::UnboundedReceiver<Job>,
+    counted: Arc<AtomicUsize>,
+    failed: CancellationToken,
+) {
+    let mut jobs = Vec::with_capacity(BATCH_MAX);
+    while queue.recv_many(&mut jobs, BATCH_MAX).await > 0 {
+        counted.fetch_sub(jobs.len(), Ordering::Relaxed);
+        let mut batch = Batch::default();
+        for job in jobs.drain(..) {
+            batch.take(job, &*store);
+        }
+        batch.commit_in_time(&*store, &failed).await;
     }
 }
 
@@ -228,6 +252,19 @@ struct Batch {
 }
 
 impl Batch {
+    /// Adds the write of a job; numbers are reserved on the spot.
+    fn take(&mut self, job: Job, store: &dyn Store) {
+        match job {
+            Job::Write { live, record, write } => self.push(live, record, write),
+            Job::ForgetNow { write, answer } => self.push(Waiter::Told(answer), RecordId::default(), write),
+            Job::Forget(write) => self.push(Waiter::Nobody, RecordId::default(), write),
+            Job::Reserve { count, answer } => {
+                // Nobody waits any more for an opening that was given up; the numbers are skipped.
+                let _ = answer.send(guarded(|| store.reserve_numbers(count)));
+            }
+        }
+    }
+
     fn push(&mut self, live: Waiter, record: RecordId, write: Write) {
         self.bytes += write.change.bytes();
         self.waiting.push((live, record));
@@ -239,6 +276,20 @@ impl Batch {
             return;
         }
         let answers = commit(store, &self.writes);
+        self.answer(answers, failed);
+    }
+
+    async fn commit_in_time(mut self, store: &dyn SimulatedStore, failed: &CancellationToken) {
+        if self.writes.is_empty() {
+            return;
+        }
+        let writes = std::mem::take(&mut self.writes);
+        let count = writes.len();
+        let answers = store.commit_in_time(writes).await;
+        self.answer(answers.and_then(|answers| all_of(answers, count)), failed);
+    }
+
+    fn answer(self, answers: Result<Vec<Result<(), WriteError>>, StoreError>, failed: &CancellationToken) {
         if let Err(error) = &answers
             && !failed.is_cancelled()
         {
@@ -251,8 +302,14 @@ impl Batch {
 
 /// A store that panics is a store that failed: whoever waits is told, and the thread goes on telling it.
 fn commit(store: &dyn Store, batch: &[Write]) -> Result<Vec<Result<(), WriteError>>, StoreError> {
-    let answers = guarded(|| store.commit(batch))?;
-    if answers.len() == batch.len() { Ok(answers) } else { Err(answered_short()) }
+    all_of(guarded(|| store.commit(batch))?, batch.len())
+}
+
+fn all_of(
+    answers: Vec<Result<(), WriteError>>,
+    count: usize,
+) -> Result<Vec<Result<(), WriteError>>, StoreError> {
+    if answers.len() == count { Ok(answers) } else { Err(answered_short()) }
 }
 
 fn guarded<T>(ask: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {

@@ -13,7 +13,9 @@ mod live;
 pub(crate) mod memory;
 mod reaper;
 pub(crate) mod streams;
+mod surroundings;
 pub(crate) mod ticket;
+mod values;
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,6 +37,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::auth::WallClock;
 use activities::Activities;
 pub(crate) use clock::Clock;
 use committer::Committer;
@@ -43,7 +46,10 @@ use exclusive::Exclusion;
 use live::Opened;
 pub(crate) use live::{AdmittedStream, Live, Recorded, Recording};
 use memory::StreamMemory;
+pub(crate) use surroundings::Surroundings;
+pub use surroundings::{Committing, SimulatedStore};
 pub use ticket::{Entropy, SystemEntropy};
+pub(crate) use values::Values;
 
 /// Why a session is not opened.
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +77,9 @@ pub(crate) struct Sessions {
     terms: Terms,
     limits: Limits,
     entropy: Box<dyn Entropy>,
+    wall: Box<dyn WallClock>,
     store: Arc<dyn Store>,
+    values: Values,
     /// Cancelled when the store has failed.
     store_failed: CancellationToken,
     committer: Committer,
@@ -98,20 +106,30 @@ impl Sessions {
         store: Arc<dyn Store>,
         mut terms: Terms,
         limits: Limits,
-        entropy: Box<dyn Entropy>,
+        surroundings: Surroundings,
         ends: Ends,
     ) -> std::io::Result<Arc<Self>> {
+        let Surroundings { entropy, wall, simulated } = surroundings;
         let clock = Clock::new();
         terms.units = match store.durability() {
             Durability::Durable => terms.units,
             Durability::Volatile => terms.units.without(Unit::Durable),
         };
         let store_failed = CancellationToken::new();
+        let values = match &simulated {
+            Some(_) => Values::at_hand(Arc::clone(&store)),
+            None => Values::of(Arc::clone(&store)),
+        };
+        let committer = match simulated {
+            Some(simulated) => Committer::start_task(simulated, store_failed.clone())?,
+            None => Committer::start(Arc::clone(&store), store_failed.clone())?,
+        };
         Ok(Arc::new(Self {
             clock,
-            committer: Committer::start(Arc::clone(&store), store_failed.clone())?,
+            committer,
             store_failed,
             store,
+            values,
             directory: DashMap::new(),
             connections: DashMap::new(),
             registry: Mutex::new(Registry::new(limits.clone())),
@@ -121,6 +139,7 @@ impl Sessions {
             terms,
             limits,
             entropy,
+            wall,
             ends,
             nearer: Notify::new(),
             draining: AtomicBool::new(false),
@@ -160,9 +179,9 @@ impl Sessions {
         &self.store_failed
     }
 
-    /// Where they are kept.
-    pub(crate) fn store(&self) -> &Arc<dyn Store> {
-        &self.store
+    /// The application's values in the store.
+    pub(crate) fn values(&self) -> &Values {
+        &self.values
     }
 
     /// Handlers that outlived their connection.

@@ -95,7 +95,8 @@ impl Driver {
         let body = StreamedBody::new(stream.app_body(), &reader, Verdict::new(verdict));
         let first = taken.attempt();
         let answer = Answer { body, stream: stream.clone(), checkpoints, answers: answers.clone(), first };
-        let patience = Patience::new(deadline, session.core().settings.retry_time);
+        let core = session.core();
+        let patience = Patience::new(deadline, core.settings.retry_time, &core.chance);
         let driver = Self {
             session,
             stream,

@@ -6,6 +6,7 @@ use rpc_core::stream::position::Position;
 use rpc_flow::Stream;
 use tokio::time::Instant;
 
+use crate::entropy::Chance;
 use crate::retry::Waits;
 
 /// How long a stream without a connection is tried to be resumed.
@@ -20,9 +21,9 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    pub(super) fn new(deadline: Option<Instant>, retry_time: Duration) -> Self {
+    pub(super) fn new(deadline: Option<Instant>, retry_time: Duration, chance: &Chance) -> Self {
         let progress = (Position::ORIGIN, Position::ORIGIN);
-        Self { deadline, retry_time, waits: Waits::default(), progress, since: Instant::now() }
+        Self { deadline, retry_time, waits: Waits::new(chance), progress, since: Instant::now() }
     }
 
     /// When no further attempt is made.
@@ -38,7 +39,8 @@ impl Patience {
         let progress = (progress.sent_received, progress.received);
         let further = progress != self.progress;
         if further {
-            (self.progress, self.since, self.waits) = (progress, Instant::now(), Waits::default());
+            (self.progress, self.since) = (progress, Instant::now());
+            self.waits.reset();
         } else {
             self.since += at.elapsed();
         }

@@ -270,7 +270,7 @@ impl AdmissionLayer {
             permit,
             turn,
             intent,
-            store: Arc::clone(self.sessions.store()),
+            values: self.sessions.values().clone(),
         };
         let run = Run::start(admitted, inner, request, self.sessions.orphans().clone());
         match run.await {

@@ -13,7 +13,6 @@ use rpc_core::id::CallId;
 use rpc_core::policy::{Delivery, MethodPolicy};
 use rpc_core::record::Reply;
 use rpc_core::session::Session;
-use rpc_core::store::Store;
 use rpc_core::transaction::Transaction as Effects;
 use rpc_proto::deadline;
 use tokio::runtime::Handle;
@@ -30,7 +29,7 @@ use super::running::Permit;
 use crate::methods::may_stop;
 use crate::sessions::ends::SessionEnd;
 use crate::sessions::exclusive::Turn;
-use crate::sessions::{Live, Recorded, Recording};
+use crate::sessions::{Live, Recorded, Recording, Values};
 use crate::transaction::Transaction;
 
 /// How often a handler runs whose transactions are refused, before its call ends with TRANSACTION_CONFLICT. One of those
@@ -71,7 +70,7 @@ pub(super) struct Admitted {
     /// The handler waits for this record.
     pub(super) intent: Option<Recording>,
     /// Where its transaction is kept.
-    pub(super) store: Arc<dyn Store>,
+    pub(super) values: Values,
 }
 
 impl Run {
@@ -81,7 +80,7 @@ impl Run {
         request: Whole,
         orphans: TaskTracker,
     ) -> Self {
-        let Admitted { live, call, policy, deadline, permit, turn, intent, store } = admitted;
+        let Admitted { live, call, policy, deadline, permit, turn, intent, values } = admitted;
         // From here on the call is in progress: if the future is dropped at any point, its slot says so.
         let settling = Settling { live, call, policy, done: false };
         let stop = may_stop(policy).then(|| settling.live.stoppable(call));
@@ -95,7 +94,7 @@ impl Run {
             }
             let until = Until { stop, deadline, ended };
             match policy.delivery {
-                Delivery::ExactlyOnce => transact(settling, &until, inner, &request, &store).await,
+                Delivery::ExactlyOnce => transact(settling, &until, inner, &request, &values).await,
                 Delivery::Plain | Delivery::AtLeastOnce | Delivery::AtMostOnce => {
                     let Some(reply) = until.run(handle(inner, request.into_request())).await else {
                         return settling.stopped();
@@ -115,10 +114,10 @@ async fn transact<S: Handler>(
     until: &Until,
     mut inner: S,
     request: &Whole,
-    store: &Arc<dyn Store>,
+    values: &Values,
 ) -> Ran {
     for _ in 0..TRANSACTION_TRIES_MAX {
-        let transaction = Transaction::new(Arc::clone(store));
+        let transaction = Transaction::new(values.clone());
         let mut request = request.clone().into_request();
         request.extensions_mut().insert(transaction.clone());
         match poll_fn(|cx| inner.poll_ready(cx)).await {

@@ -14,7 +14,7 @@ use rpc_core::store::{Durability, MemoryStore, Store, StoreError, Stored, WriteE
 use rpc_core::time::Timestamp;
 
 use crate::sessions::ends::{Ends, Hook};
-use crate::sessions::{OpenError, OpenSession, Sessions, SystemEntropy};
+use crate::sessions::{Committing, OpenError, OpenSession, Sessions, SimulatedStore, Surroundings};
 
 /// A store that says it is durable, waits at a gate before each commit, and fails when told to.
 #[derive(Default)]
@@ -88,7 +88,7 @@ fn sessions(store: &Arc<Gated>) -> Arc<Sessions> {
 fn sessions_with(store: &Arc<Gated>, hooks: Vec<Hook>) -> Arc<Sessions> {
     let handle = Arc::new(Handle(Arc::clone(store)));
     let ends = Ends::start(hooks).unwrap();
-    Sessions::start(handle, Terms::default(), Limits::default(), Box::new(SystemEntropy), ends).unwrap()
+    Sessions::start(handle, Terms::default(), Limits::default(), Surroundings::default(), ends).unwrap()
 }
 
 async fn open(sessions: &Arc<Sessions>, nonce: u8) -> Result<OpenSession, OpenError> {
@@ -222,4 +222,32 @@ async fn an_end_is_told_when_the_store_has_it() {
     opened.live.request(|session, _, request| session.abort(request)).await.unwrap();
     drop((opened, sessions));
     assert_eq!(told.recv().await, None);
+}
+
+impl SimulatedStore for Handle {
+    fn commit_in_time(&self, batch: Vec<Write>) -> Committing<'_> {
+        Box::pin(async move {
+            tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+            self.commit(&batch)
+        })
+    }
+}
+
+/// With a thread the answer would come at a time that nobody knows.
+#[tokio::test(start_paused = true)]
+async fn a_simulated_store_takes_the_time_of_the_runtime() {
+    let store = Arc::new(Gated::default());
+    store.set_open(true);
+    let handle = Arc::new(Handle(Arc::clone(&store)));
+    let surroundings = Surroundings { simulated: Some(handle.clone()), ..Surroundings::default() };
+    let (terms, limits) = (Terms::default(), Limits::default());
+    let sessions =
+        Sessions::start(handle, terms, limits, surroundings, Ends::start(Vec::new()).unwrap()).unwrap();
+    let start = tokio::time::Instant::now();
+    open(&sessions, 1).await.unwrap();
+    assert_eq!(start.elapsed(), std::time::Duration::from_secs(3));
+    *store.failing.lock().unwrap() = true;
+    let failed = open(&sessions, 2).await;
+    assert!(matches!(failed, Err(OpenError::Failed(rpc_core::error::Reason::StoreUnavailable))));
+    assert!(sessions.store_failed().is_cancelled());
 }

@@ -11,7 +11,7 @@ use rpc_core::time::Timestamp;
 
 use super::*;
 use crate::sessions::ends::{Ends, Hook};
-use crate::sessions::{OpenSession, SystemEntropy};
+use crate::sessions::{OpenSession, Surroundings};
 
 async fn open(sessions: &Arc<Sessions>) -> Arc<Live> {
     open_as(sessions, 1).await.live
@@ -31,7 +31,7 @@ fn sessions() -> Arc<Sessions> {
 fn sessions_on(store: Arc<MemoryStore>, hooks: Vec<Hook>) -> Arc<Sessions> {
     let ends = Ends::start(hooks).unwrap();
     let (terms, limits) = (Terms::default(), Limits::default());
-    Sessions::start(store, terms, limits, Box::new(SystemEntropy), ends).unwrap()
+    Sessions::start(store, terms, limits, Surroundings::default(), ends).unwrap()
 }
 
 /// The call is admitted under one lock and says how it is stopped under the next one. A cancel that came between the

@@ -1,0 +1,50 @@
+//! What must be true of what was seen, one file for each invariant. *Unknown* excuses what nobody can know, and nothing
+//! else. I9, I10, I11 and I22 are looked at while things happen, where handlers and callers are.
+
+mod i1;
+mod i18;
+mod i2;
+mod i23;
+mod i24;
+mod i3;
+mod i4;
+mod i5;
+mod i7;
+mod i8;
+
+use crate::witness::{Run, Seen, Violation};
+use crate::world::World;
+
+/// Everything that is wrong.
+pub fn check(world: &World) -> Vec<Violation> {
+    let mut seen = world.witness.look(Seen::clone);
+    let mut wrong = std::mem::take(&mut seen.violations);
+    let found = [
+        ("I1", i1::check(&seen, &world.disk)),
+        ("I2", i2::check(&seen, &world.disk)),
+        ("I3", i3::check(&seen, &world.disk)),
+        ("I4", i4::check(&seen)),
+        ("I5", i5::check(&seen)),
+        ("I7", i7::check(&seen)),
+        ("I8", i8::check(&seen)),
+        ("I18", i18::check(&seen)),
+        ("I23", i23::check(&seen, &world.config)),
+        ("I24", i24::check(&seen)),
+    ];
+    for (invariant, found) in found {
+        wrong.extend(found.into_iter().map(|what| Violation { invariant, what }));
+    }
+    wrong
+}
+
+/// Runs of handlers of the call with that id.
+fn runs<'a>(seen: &'a Seen, id: &'a str) -> impl Iterator<Item = &'a Run> {
+    seen.runs.iter().filter(move |run| run.id == id)
+}
+
+/// Whether the server of the run was the one that had the store at that moment. One that was replaced knows nothing of
+/// what others do.
+fn is_owner(seen: &Seen, run: &Run, order: u64) -> bool {
+    let owner = seen.mounts.iter().rev().find(|(since, _)| *since <= order);
+    owner.is_some_and(|(_, server)| *server == run.server)
+}
