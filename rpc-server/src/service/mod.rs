@@ -212,8 +212,7 @@ impl SessionService for Service {
         let live = session_of(&request)?;
         let wait = wire::optional_duration("wait", request.into_inner().wait)?;
         let wait = self.sessions.limits().release_wait.clamp(wait);
-        let answer = live.request(|session, now, request| session.release(now + wait, request)).await;
-        match answer.map_err(|SessionUnknown| session_unknown())? {
+        match live.release(wait).await.map_err(|SessionUnknown| session_unknown())? {
             Answer::Released(summary) => Ok(Response::new(wire::release_response(&summary))),
             //= L-38
             Answer::ReleaseTokenMissing => {

@@ -136,6 +136,11 @@ impl Streams {
         self.by_slot.insert(call.slot, (call, Entry::Told(place(at))));
     }
 
+    /// The calls of which there is something.
+    pub(super) fn calls(&self) -> Vec<CallId> {
+        self.by_slot.values().map(|(call, _)| *call).collect()
+    }
+
     /// What both sides have secured of each.
     pub(super) fn places(&self) -> BTreeMap<CallId, Resumption> {
         let place = |(call, entry): &(CallId, Entry)| match entry {

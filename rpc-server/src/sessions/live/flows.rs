@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rpc_core::activity::{Key, Worker};
 use rpc_core::id::CallId;
 use rpc_core::record::ActivityRecord;
-use rpc_core::session::{Admission, Session};
+use rpc_core::session::{Admission, Answer, Session, SessionUnknown, State};
 use rpc_core::stream::position::Position;
 use rpc_core::stream::secured::Resumption;
 use rpc_flow::Stream;
@@ -108,9 +109,43 @@ impl Live {
     pub(crate) fn forget_stream(self: &Arc<Self>, call: CallId, needless: impl FnOnce(&Stream) -> bool) {
         self.with_core(|core, _| {
             if !core.session.is_running(call) {
-                let over = core.streams.forget_if(call, needless);
+                let is_releasing = core.session.state() == State::Releasing;
+                let over = core
+                    .streams
+                    .forget_if(call, |stream| needless(stream) || is_releasing && is_left(stream));
                 core.flow_over(over);
             }
         });
     }
+
+    /// Asks for the release, and waits for its answer. Streams are over that nobody will come back for: their handlers have
+    /// ended, their connections are lost, perhaps between the trailers and the end of the request, and who releases the
+    /// session has all that it wants of them.
+    //= D-22
+    pub(crate) async fn release(self: &Arc<Self>, wait: Duration) -> Result<Answer, SessionUnknown> {
+        // The release first: one that is refused changes nothing.
+        let answer = self.request(|session, now, request| session.release(now + wait, request));
+        tokio::join!(biased; answer, async { self.forget_left_streams() }).0
+    }
+
+    fn forget_left_streams(self: &Arc<Self>) {
+        self.with_core(|core, _| {
+            if core.session.state() != State::Releasing {
+                return;
+            }
+            for call in core.streams.calls() {
+                if !core.session.is_running(call) {
+                    let over = core.streams.forget_if(call, is_left);
+                    core.flow_over(over);
+                }
+            }
+        });
+    }
+}
+
+/// Whether the handler of a stream has ended, and no connection carries it.
+fn is_left(stream: &Stream) -> bool {
+    let view = stream.watch();
+    let view = view.borrow();
+    view.is_concluded && view.attempt.is_none()
 }
