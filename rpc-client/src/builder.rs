@@ -420,7 +420,7 @@ impl Ready {
             target: self.target,
             services,
             path: self.save_to,
-            lock: self.lock.into(),
+            lock: Arc::new(self.lock.into()),
             over: Arc::default(),
         };
         Core::new(self.parts, Arc::new(slots), saving, opened)

@@ -202,8 +202,8 @@ pub(crate) struct Saving {
     pub(crate) target: String,
     pub(crate) services: Vec<ServiceRequest>,
     pub(crate) path: Option<PathBuf>,
-    /// Held until the session has ended or is dropped.
-    pub(crate) lock: Mutex<Option<Lock>>,
+    /// Held until the session has ended or is dropped, and the last write of the file with it.
+    pub(crate) lock: Arc<Mutex<Option<Lock>>>,
     /// The session has ended, and its file is not written any more. Held while the file is worked on: a write whose task was
     /// stopped goes on by itself, and must not come after the removal.
     pub(crate) over: Arc<Mutex<bool>>,
@@ -217,8 +217,10 @@ impl Saving {
     /// Dropped halfway, the file may be written.
     pub(crate) async fn write(&self, saved: SavedSession) -> Result<(), SavedError> {
         let Some(path) = self.path.clone() else { return Ok(()) };
-        let over = Arc::clone(&self.over);
+        let (over, lock) = (Arc::clone(&self.over), Arc::clone(&self.lock));
         blocking(path, move |path| {
+            // Whoever takes the session over waits for what is written here, whatever became of the session meanwhile.
+            let _held = lock;
             let over = over.lock().unwrap_or_else(PoisonError::into_inner);
             if *over { Ok(()) } else { saved.save(path) }
         })

@@ -192,7 +192,7 @@ async fn the_file_of_a_session_that_has_ended_is_not_written_again() {
         target: session.target.clone(),
         services: Vec::new(),
         path: Some(path.clone()),
-        lock: Mutex::default(),
+        lock: Arc::default(),
         over: Arc::default(),
     };
     saving.write(session.clone()).await.unwrap();

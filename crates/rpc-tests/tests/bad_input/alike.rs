@@ -68,6 +68,7 @@ async fn strangers(scene: &Scene) -> Vec<(&'static str, Channel)> {
         ("void ticket", rotated.channel()),
         ("replaced ticket", replaced.channel()),
         ("released", released.channel()),
+        ("released, wrong ticket", released.with_ticket(&[7; 32]).channel()),
         ("aborted", aborted.channel()),
         ("expired", expired.channel()),
         ("unknown, good token", unknown.channel().bearer(&token::token("alice", &[]))),
@@ -92,6 +93,11 @@ async fn unknown_foreign_and_ended_sessions_answer_alike_to_the_byte() {
     for (name, channel) in &strangers {
         let answers = answers(channel).await;
         for (index, (answer, expected)) in answers.iter().zip(&expected).enumerate() {
+            // Its owner asks for the answer to the release again (L-37), and to everything else it is gone.
+            if *name == "released" && PATHS[index / 3] == RELEASE {
+                assert_ne!(answer, expected, "{name}");
+                continue;
+            }
             assert_eq!(answer, expected, "{name}, {}", PATHS[index / 3]);
         }
     }
