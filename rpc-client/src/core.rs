@@ -348,6 +348,14 @@ impl Core {
     /// that is in use afterwards.
     pub(crate) fn note(&self, details: &Details, proofs: Proofs) {
         if let Some(reason) = self.end_in(details, proofs) {
+            self.told_gone(reason);
+        }
+    }
+
+    /// The server says that the session is gone. While this side is ending it, the answer to that says how it ended: a
+    /// session that was just released answers everything else that comes with SESSION_ENDED.
+    pub(crate) fn told_gone(&self, reason: Reason) {
+        if *self.life.borrow() != Life::Releasing {
             self.end(End::Told(reason));
         }
     }

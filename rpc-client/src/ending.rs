@@ -130,6 +130,7 @@ pub(crate) async fn abort(core: &Core, reason: &str) -> Result<Vec<CallFate>, Re
         end -= 1;
     }
     let reason = &reason[..end];
+    let _ending = Releasing::begin(core);
     let answer = repeat(core, |core| {
         let (mut client, proofs) = core.client();
         let request = AbortRequest { reason: reason.to_owned() };

@@ -11,7 +11,7 @@ use crate::net;
 pub enum Life {
     /// It does.
     Active,
-    /// A release is under way: calls that run are answered, new ones refused.
+    /// A release or an abort is under way: calls that run are answered, new ones refused.
     Releasing,
     /// It has ended and never takes a call again.
     Ended(End),

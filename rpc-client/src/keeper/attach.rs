@@ -26,7 +26,6 @@ use crate::error::refusal;
 use crate::events::Event;
 use crate::net::Connection;
 use crate::retry::Waits;
-use crate::state::{End, Life};
 
 /// A silent direction speaks this often: proxies end what is silent for a minute.
 const KEEPALIVE: Duration = Duration::from_secs(20);
@@ -224,10 +223,7 @@ impl Talk<'_> {
     }
 
     fn ended(&self, reason: &str) {
-        // While a release is under way its own answer says how the session ended.
-        if *self.core.life.borrow() != Life::Releasing {
-            self.core.end(End::Told(Reason::from_name(reason).unwrap_or(Reason::SessionEnded)));
-        }
+        self.core.told_gone(Reason::from_name(reason).unwrap_or(Reason::SessionEnded));
     }
 }
 

@@ -300,7 +300,7 @@ pub(super) fn found(state: State, last_sequence: u64) -> Act {
     Act::message(&QueryResponse { state: state.into(), last_sequence, ..Default::default() })
 }
 
-fn as_usual(seen: &Seen) -> Act {
+pub(super) fn as_usual(seen: &Seen) -> Act {
     match seen.path.as_str() {
         OPEN => Act::message(&opened()),
         RENEW => Act::message(&RenewResponse { lease: seconds(30), ..RenewResponse::default() }),

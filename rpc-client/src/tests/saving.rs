@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use rpc_proto::pb::session::v1::{OpenResponse, RenewRequest, RenewResponse};
 
-use super::fake::{ABORT, Act, Fake, ONCE, OPEN, RENEW, TICKET, header_of, opened, seconds};
+use super::fake::{
+    ABORT, Act, Fake, ONCE, OPEN, RELEASE, RENEW, TICKET, as_usual, header_of, opened, seconds,
+};
 use super::*;
 use crate::{End, Life, OpenError, OutcomeExt as _, SavedError, SavedSession};
 
@@ -146,6 +148,36 @@ async fn the_file_goes_with_the_session_that_this_side_ends() {
         }
         assert_eq!(load(&home.file), None);
         assert_eq!(std::fs::read_dir(home.directory.path()).unwrap().count(), 0);
+    }
+}
+
+/// The server has ended the session, and says so to all that comes before its answer to the one who asked for it.
+#[tokio::test(start_paused = true)]
+async fn an_end_of_this_sides_own_making_is_told_by_its_own_answer() {
+    for (end, life) in [(RELEASE, End::Released), (ABORT, End::Aborted)] {
+        let home = home();
+        let fake = Fake::new(move |seen| match seen.path.as_str() {
+            RENEW => Some(refusal(Reason::SessionEnded, Outcome::NotExecuted)),
+            path if path == end => Some(Act::After(Duration::from_secs(1), Box::new(as_usual(seen)))),
+            _ => None,
+        });
+        let session = fake.builder().save_to(&home.file).open().await.unwrap();
+        let ending = async {
+            if end == ABORT {
+                session.abort("done").await.map(drop)
+            } else {
+                session.release().await.map(drop)
+            }
+        };
+        let renewing = async {
+            fake.reached(end, 1).await;
+            session.core().doubted.notify_one();
+            fake.reached(RENEW, 1).await;
+        };
+        let (ended, ()) = tokio::join!(ending, renewing);
+        ended.unwrap();
+        assert_eq!(*session.core().life.borrow(), Life::Ended(life));
+        assert_eq!(std::fs::read_dir(home.directory.path()).unwrap().count(), 0, "the file stays");
     }
 }
 
