@@ -50,8 +50,10 @@ impl Keeping {
 pub struct Admit {
     /// Which try of which call.
     pub attempt: CallAttempt,
-    /// Of its method and request.
+    /// Of its method and request, or of its method alone where the request [streams](Self::streams).
     pub fingerprint: Fingerprint,
+    /// Its request is not known when it is admitted: only its number tells a first attempt from a retry.
+    pub streams: bool,
     /// Of its method's policy.
     pub cancellation: Cancellation,
     /// Of its method's policy.

@@ -267,7 +267,7 @@ impl Slots {
             return Ok((slot.state(), false));
         }
         //= C-58
-        if forgetful && !slot.used {
+        if forgetful && !slot.used && !slot.is_running() {
             if settle {
                 slot.settle(call.sequence, Phase::Unknown { fingerprint: None });
             }

@@ -137,7 +137,7 @@ impl Acceptor {
         let attempt = CallAttempt { call: call(sequence), attempt: Attempt(attempt) };
         let fingerprint = Fingerprint(fingerprint);
         let cancellation = Cancellation::Finish;
-        let admitted = self.session.admit(Admit { attempt, fingerprint, cancellation, keeping });
+        let admitted = self.session.admit(Admit { attempt, fingerprint, streams: false, cancellation, keeping });
         self.drain();
         admitted
     }

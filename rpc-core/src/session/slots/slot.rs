@@ -12,7 +12,8 @@ use super::{CallState, Kept};
 #[derive(Debug, Default)]
 pub(super) struct Slot {
     pub(super) last: Sequence,
-    /// A call was admitted or settled here in this server's time.
+    /// A call that is newer than the store's was admitted or settled here in this server's time, so there is none that an
+    /// earlier server has forgotten.
     pub(super) used: bool,
     attempt: Attempt,
     phase: Phase,
@@ -28,7 +29,7 @@ pub(super) enum Phase {
     Running {
         run: Run,
         /// What the slot remembered before, until the store knows of this call.
-        before: Option<Box<(Sequence, Attempt, Phase)>>,
+        before: Option<Box<Slot>>,
         /// From where its stream goes on, as far as the store is to know.
         place: Option<Place>,
     },
@@ -137,8 +138,7 @@ impl Slot {
     pub(super) fn begin(&mut self, admit: Admit, activity: Option<&Name>) -> Admission {
         let run = Run::of(&admit);
         let admission = run.admission();
-        let before = (admission == Admission::RunWhenRecorded)
-            .then(|| Box::new((self.last, self.attempt, std::mem::take(&mut self.phase))));
+        let before = (admission == Admission::RunWhenRecorded).then(|| Box::new(std::mem::take(self)));
         let CallAttempt { call, attempt } = admit.attempt;
         (self.last, self.attempt, self.used) = (call.sequence, attempt, true);
         let place = (admit.keeping == Keeping::Stream).then(|| match activity {
@@ -159,9 +159,7 @@ impl Slot {
     /// What was begun is taken back.
     pub(super) fn retract(&mut self) {
         match std::mem::take(&mut self.phase) {
-            Phase::Running { before: Some(before), .. } => {
-                (self.last, self.attempt, self.phase) = *before;
-            }
+            Phase::Running { before: Some(before), .. } => *self = *before,
             Phase::Running { run, before: None, place } => {
                 self.phase = Phase::Begun { fingerprint: run.fingerprint, place };
             }
@@ -169,9 +167,9 @@ impl Slot {
         }
     }
 
-    /// A call of which this server cannot know whether it ran.
+    /// A call of which this server cannot know whether it ran. It may be late, and calls after it forgotten, too.
     pub(super) fn lose(&mut self, sequence: Sequence, admit: Admit) {
-        (self.last, self.attempt, self.used) = (sequence, admit.attempt.attempt, true);
+        (self.last, self.attempt) = (sequence, admit.attempt.attempt);
         self.phase = Phase::Unknown { fingerprint: Some(admit.fingerprint) };
     }
 
@@ -269,10 +267,7 @@ impl Slot {
     pub(super) fn reply_bytes(&self) -> usize {
         match &self.phase {
             Phase::Done { kept, .. } | Phase::Recording { kept, .. } => kept.reply().bytes(),
-            Phase::Running { before: Some(before), .. } => match &before.2 {
-                Phase::Done { kept, .. } => kept.reply().bytes(),
-                _ => 0,
-            },
+            Phase::Running { before: Some(before), .. } => before.reply_bytes(),
             _ => 0,
         }
     }
@@ -294,6 +289,11 @@ impl Slot {
         if attempt < self.attempt {
             return Err(AdmitError::Fenced { attempt, latest: self.attempt });
         }
+        // A first attempt is sent once (C-20), so the one that the slot knows was another call's.
+        //= C-61
+        if admit.streams && attempt == Attempt(0) {
+            return Err(AdmitError::FalseRetry(call));
+        }
         self.attempt = attempt;
         Ok(match &mut self.phase {
             Phase::Running { .. } | Phase::Recording { .. } => Admission::Attach,
@@ -305,7 +305,6 @@ impl Slot {
             Phase::Begun { place, .. } if admit.keeping.runs_again(place.is_some()) => {
                 let run = Run::of(&admit);
                 let place = place.take();
-                self.used = true;
                 self.phase = Phase::Running { run, before: None, place };
                 run.admission()
             }
@@ -322,6 +321,7 @@ impl Slot {
             Phase::Begun { fingerprint, place } => {
                 *fingerprint == admit.fingerprint
                     && admit.attempt.attempt >= self.attempt
+                    && !(admit.streams && admit.attempt.attempt == Attempt(0))
                     && admit.keeping.runs_again(place.is_some())
             }
             Phase::Unused

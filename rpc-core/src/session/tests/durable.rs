@@ -241,6 +241,35 @@ fn replies_and_settled_calls_are_what_they_were_before_the_restart() {
     }
 }
 
+//= test C-61
+#[test]
+fn a_first_attempt_of_a_stream_is_no_retry() {
+    let stream = |attempt: &str, keeping| Admit { streams: true, ..kept(attempt, keeping) };
+    for (known, last) in [
+        (CallRecord::Begun(Fingerprint(1)), Ok(Admission::Unknown)),
+        (CallRecord::Streaming(Fingerprint(1), Box::default()), Ok(Admission::RunWhenRecorded)),
+        (CallRecord::Done(Fingerprint(1), reply("r")), Ok(Admission::Replay(reply("r")))),
+        (CallRecord::ReplyDropped(Fingerprint(1), reply("r")), Ok(Admission::ReplyDropped(reply("r")))),
+        (CallRecord::Settled, Err(AdmitError::Settled(id("0.3.0")))),
+    ] {
+        let mut world = restored(vec![record(3, known.clone())], false);
+        let first = stream("0.3.0", Keeping::Stream);
+        let refused = AdmitError::FalseRetry(first.attempt.call);
+        let expected = if known == CallRecord::Settled { last.clone().unwrap_err() } else { refused };
+        assert!(!world.session.would_run(&first));
+        assert_eq!(world.session.admit(first), Err(expected), "{known:?}");
+        assert_eq!(expected.outcome(crate::id::Attempt(0)), crate::error::Outcome::NotExecuted);
+        assert_eq!(world.session.admit(stream("0.3.1", Keeping::Stream)), last, "{known:?}");
+    }
+    let mut world = World::open();
+    assert_eq!(world.session.admit(stream("0.1.0", Keeping::Memory)), Ok(Admission::Run));
+    let again = world.session.admit(stream("0.1.0", Keeping::Memory));
+    assert_eq!(again, Err(AdmitError::FalseRetry(id("0.1.0"))));
+    assert_eq!(world.session.admit(stream("0.1.2", Keeping::Memory)), Ok(Admission::Attach));
+    let late = world.session.admit(stream("0.1.0", Keeping::Memory));
+    assert!(matches!(late, Err(AdmitError::Fenced { .. })), "{late:?}");
+}
+
 //= test C-58
 #[test]
 fn a_call_that_was_kept_in_memory_is_never_run_twice_by_the_next_server() {
@@ -248,7 +277,9 @@ fn a_call_that_was_kept_in_memory_is_never_run_twice_by_the_next_server() {
     // It may have run: no store would tell.
     assert_eq!(world.session.admit(kept("0.4.1", Keeping::Memory)), Ok(Admission::Unknown));
     assert_eq!(world.session.admit(kept("0.4.2", Keeping::Memory)), Ok(Admission::Unknown));
-    assert!(matches!(world.session.admit(kept("0.6.0", STORE)), Err(AdmitError::Misordered { .. })));
+    // The retry may be late, and those after it forgotten, too.
+    assert_eq!(world.ask(id("0.6.0"), false, false), CallState::Unknown);
+    assert_eq!(world.session.admit(kept("0.6.0", STORE)), Ok(Admission::RunWhenRecorded));
 
     // A first attempt was never sent before; the ones between were kept in memory.
     let mut world = restored(vec![record(3, CallRecord::Settled)], true);
@@ -276,6 +307,36 @@ fn a_call_that_was_kept_in_memory_is_never_run_twice_by_the_next_server() {
         Ok(Admission::RunWhenRecorded)
     );
     assert!(matches!(world.session.admit(kept("0.9.0", STORE)), Err(AdmitError::Stale { .. })));
+}
+
+/// What this server does not keep says nothing of the calls that an earlier one has forgotten.
+//= test C-58
+#[test]
+fn a_slot_is_as_doubtful_as_before_after_a_call_that_was_taken_back() {
+    let mut world = restored(vec![record(3, CallRecord::Settled)], true);
+    world.session.admit(kept("0.7.0", STORE)).unwrap();
+    let (intent, _) = world.change();
+    world.session.store_failed(intent, &WriteError::Overloaded);
+    world.effects.clear();
+    assert_eq!(world.ask(id("0.4.0"), true, false), CallState::Unknown);
+    assert_eq!(world.session.admit(kept("0.4.1", STORE)), Ok(Admission::Unknown), "as was told");
+}
+
+/// A call that the store knows as begun runs again: whether others came after it, nobody knows.
+//= test C-58
+#[test]
+fn a_slot_is_as_doubtful_as_before_while_its_last_call_runs_again() {
+    let mut world = restored(vec![begun(3)], true);
+    let idempotent = Keeping::Store { idempotent: true };
+    assert_eq!(world.session.admit(kept("0.3.1", idempotent)), Ok(Admission::RunWhenRecorded));
+    assert_eq!(world.ask(id("0.4.0"), true, false), CallState::Absent, "it runs");
+    world.store_answers();
+    world.session.complete(id("0.3.1"), reply("r"), None);
+    world.store_answers();
+    world.effects.clear();
+    assert_eq!(world.ask(id("0.4.0"), false, false), CallState::Unknown);
+    assert_eq!(world.session.admit(kept("0.3.2", idempotent)), Ok(Admission::Replay(reply("r"))));
+    assert_eq!(world.session.admit(kept("0.4.1", Keeping::Memory)), Ok(Admission::Unknown));
 }
 
 //= test C-53

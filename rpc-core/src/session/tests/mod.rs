@@ -159,6 +159,7 @@ pub(super) fn call(attempt: &str, fingerprint: u128, cancellation: Cancellation)
     Admit {
         attempt: attempt.parse().unwrap(),
         fingerprint: Fingerprint(fingerprint),
+        streams: false,
         cancellation,
         keeping: Keeping::Memory,
     }

@@ -233,7 +233,8 @@ impl AdmissionLayer {
         activity: Option<Box<ActivityRecord>>,
     ) -> Result<Admission, Halted> {
         let Protected { attempt, policy, fingerprint, keeping, .. } = *call;
-        let admit = Admit { attempt, fingerprint, cancellation: policy.cancellation, keeping };
+        let (streams, cancellation) = (policy.kind.streams(), policy.cancellation);
+        let admit = Admit { attempt, fingerprint, streams, cancellation, keeping };
         let may_start = session.may_start(attempt.call);
         let outcome = refused_before_admission(attempt.attempt);
         //= C-49

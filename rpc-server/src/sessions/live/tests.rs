@@ -45,6 +45,7 @@ async fn a_stop_that_comes_before_the_handler_begins_is_not_lost() {
     let admit = Admit {
         attempt,
         fingerprint: Fingerprint(1),
+        streams: false,
         cancellation: Cancellation::Stop,
         keeping: Keeping::Memory,
     };
