@@ -5,6 +5,7 @@
 pub mod books;
 pub mod call_setup;
 pub mod demo;
+pub mod program;
 pub mod relay;
 pub mod shared;
 pub mod shared_folder;

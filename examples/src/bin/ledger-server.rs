@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use rpc_examples::bank::{self, ledger_server::LedgerServer};
 use rpc_examples::books::Books;
-use rpc_examples::demo;
 use rpc_examples::shared::Shared;
+use rpc_examples::{demo, program};
 use rpc_server::Server;
 use rpc_store::EmbeddedStore;
 
@@ -31,13 +31,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .await?;
     println!("listening on {}", server.local_addr());
     println!("a token for alice: {}", demo::token("alice")?);
-    let ctrl_c = async {
-        // Without the signal there is nothing to wait for, and the server goes on.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
-    let report = server.serve_with_shutdown(ctrl_c, Duration::from_secs(10)).await?;
+    let report = server.serve_with_shutdown(program::interrupted(), Duration::from_secs(10)).await?;
     println!("drained: {} connections served, {} cut", report.served, report.cut);
     Ok(())
 }

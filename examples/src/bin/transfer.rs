@@ -1,30 +1,11 @@
 //! Sends files that nothing stops: `transfer serve`, `send`, `get`, `ls`; without arguments, a demonstration.
 
-#![expect(clippy::print_stderr, reason = "that is where errors belong")]
-
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Parser as _;
+use rpc_examples::program;
 use rpc_examples::transfer::command::Command;
 
 fn main() -> ExitCode {
-    let command = Command::parse();
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("transfer: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let done = runtime.block_on(command.run());
-    // A thread may be busy with a disk, or wait for standard input: what matters to it is done.
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("transfer: {failure}");
-            failure.exit_code()
-        }
-    }
+    program::run("transfer", Command::parse().run())
 }

@@ -12,6 +12,7 @@ use super::phone::{Heard, Phone};
 use crate::demo;
 use crate::phone::exchange_server::ExchangeServer;
 use crate::phone::signal::Kind;
+use crate::program::interrupted;
 use crate::transfer::bar::say;
 use crate::transfer::failure::Failure;
 
@@ -55,7 +56,7 @@ impl Command {
             Some(What::Serve { address }) => {
                 let server = bind(&address).await?;
                 say(format!("listening on {}", server.local_addr()));
-                let ended = server.serve_with_shutdown(ctrl_c(), GRACE).await;
+                let ended = server.serve_with_shutdown(interrupted(), GRACE).await;
                 ended.map(drop).map_err(|error| Failure::new(error.to_string()))
             }
             Some(What::Phone { name, uri }) => use_phone(Phone::connect(&uri, &name).await?).await,
@@ -100,12 +101,5 @@ async fn use_phone(mut phone: Phone) -> Result<(), Failure> {
                 None => return Err(Failure::new("the line is closed")),
             },
         }
-    }
-}
-
-async fn ctrl_c() {
-    // Without the signal there is nothing to wait for, and the server goes on.
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
     }
 }

@@ -14,6 +14,7 @@ use super::database::Database;
 use super::demonstration;
 use crate::console::database_server::DatabaseServer;
 use crate::demo;
+use crate::program::interrupted;
 use crate::transfer::bar::say;
 use crate::transfer::failure::Failure;
 
@@ -62,7 +63,7 @@ impl Command {
                 let database = open(file)?;
                 let server = bind(database, &listen, say).await?;
                 say(format!("listening on {}", server.local_addr()));
-                let ended = server.serve_with_shutdown(ctrl_c(), GRACE).await;
+                let ended = server.serve_with_shutdown(interrupted(), GRACE).await;
                 ended.map(drop).map_err(|error| Failure::new(error.to_string()))
             }
             Some(What::Connect { uri, user }) => connect(&uri, &user).await,
@@ -129,13 +130,6 @@ async fn connect(uri: &str, user: &str) -> Result<(), Failure> {
 fn print(prompt: &str) {
     let mut out = stdout();
     let _ = out.write_all(prompt.as_bytes()).and_then(|()| out.flush());
-}
-
-async fn ctrl_c() {
-    // Without the signal there is nothing to wait for, and the server goes on.
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
-    }
 }
 
 /// The URI of a server on this machine.

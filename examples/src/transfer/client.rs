@@ -12,6 +12,7 @@ use super::bar::{Bar, TICK, note};
 use super::failure::Failure;
 use super::key::Key;
 use crate::archive::archive_client::ArchiveClient;
+use crate::program::interrupted;
 
 /// See [`Way::wait`].
 const WAIT_TO_BEGIN: Duration = Duration::from_secs(30);
@@ -45,7 +46,7 @@ impl Way {
         &self,
         work: impl AsyncFnOnce(&Session) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let mut interrupt = pin!(interrupt());
+        let mut interrupt = pin!(interrupted());
         let session = tokio::select! {
             opened = self.open() => opened?,
             () = &mut interrupt => return Err(Failure::interrupted()),
@@ -115,12 +116,5 @@ pub async fn shown<T>(
                 _ => {}
             },
         }
-    }
-}
-
-/// Waits for Ctrl-C. For ever where there are no signals.
-pub(super) async fn interrupt() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
     }
 }

@@ -21,13 +21,14 @@ use tokio::time::timeout;
 use tokio::try_join;
 
 use super::bar::{Audience, counted, human, say};
-use super::client::{Way, interrupt};
+use super::client::Way;
 use super::failure::Failure;
 use super::get::{Getting, get};
 use super::key::Key;
 use super::mark::{blocking, read_to};
 use super::send::{Sending, send};
 use super::{PAGE_BYTES, POINT_PAGES};
+use crate::program::interrupted;
 use crate::relay::{Relay, Scissors};
 
 /// Pages of the file.
@@ -52,7 +53,7 @@ pub async fn run() -> Result<(), Failure> {
     let home = TempDir::new().map_err(failed)?;
     tokio::select! {
         shown = show(&home) => shown,
-        () = interrupt() => Err(Failure::new("interrupted")),
+        () = interrupted() => Err(Failure::new("interrupted")),
     }
 }
 

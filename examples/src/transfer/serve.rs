@@ -16,6 +16,7 @@ use super::failure::Failure;
 use super::key::Key;
 use super::mark::blocking;
 use crate::archive::archive_server::ArchiveServer;
+use crate::program::interrupted;
 
 /// How long transfers may go on when the server is told to end. Their callers go on with the next server.
 const GRACE: Duration = Duration::from_secs(5);
@@ -101,11 +102,6 @@ async fn told_to_end(until_stdin_closes: bool) {
             Err(_) => std::future::pending().await,
         }
     };
-    let interrupted = async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
     let closed = async {
         if !until_stdin_closes {
             std::future::pending::<()>().await;
@@ -116,7 +112,7 @@ async fn told_to_end(until_stdin_closes: bool) {
     };
     tokio::select! {
         () = terminated => {}
-        () = interrupted => {}
+        () = interrupted() => {}
         () = closed => {}
     }
 }
