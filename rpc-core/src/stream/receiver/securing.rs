@@ -148,9 +148,9 @@ impl Securing {
         self.secured.as_ref().map(|last| SyncAck { serial: last.point.serial, state: last.state.clone() })
     }
 
-    /// The last confirmation may have been lost.
+    /// The last confirmation may have been lost. A resynchronization to the beginning has left none to be repeated.
     pub(super) fn repeat(&mut self) {
-        self.due = self.secured.is_some();
+        self.due = self.secured_serial() > Serial::NONE;
     }
 
     pub(super) fn secured(&self) -> Position {

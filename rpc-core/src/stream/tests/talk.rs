@@ -12,6 +12,7 @@ use crate::negotiate::{Unit, Units};
 use crate::policy::Secure;
 use crate::stream::Config;
 use crate::stream::flow::{Flow, Side, Step, Take};
+use crate::stream::position::Serial;
 use crate::stream::resume::Resume;
 use crate::stream::run::Run;
 use crate::stream::secured::Resumption;
@@ -143,6 +144,10 @@ impl Pair {
                 Step::Idle { .. } => return,
                 Step::Failed(error) => panic!("side {side}: {error}\n{:#?}", self.story()),
                 Step::Data(_) => self.check_turn(side),
+                // Its peer has no such point, and takes the frame for a malformed one.
+                Step::Control(Frame::SyncAck(ack)) => {
+                    assert!(ack.serial > Serial::NONE, "{:#?}", self.story())
+                }
                 Step::Control(_) => {}
             }
             self.written[side].push(step.clone());
