@@ -212,6 +212,14 @@ reasons! {
     ReleaseRefused = "RELEASE_REFUSED", FailedPrecondition;
     /// The store could not keep what the answer rests on.
     StoreUnavailable = "STORE_UNAVAILABLE", Unavailable;
+    /// The store holds a record that is not what was written.
+    StoreDamaged = "STORE_DAMAGED", DataLoss;
+    /// There is a backup of that name already.
+    BackupExists = "BACKUP_EXISTS", FailedPrecondition;
+    /// Another backup is being made; they are made one at a time.
+    BackupRunning = "BACKUP_RUNNING", ResourceExhausted;
+    /// The backup could not be written, or not read again as it was written; nothing of it is left.
+    BackupFailed = "BACKUP_FAILED", Internal;
     /// The connection was lost, or none could be made.
     TransportLost = "TRANSPORT_LOST", Unavailable;
     /// The peer sent what the protocol does not allow.

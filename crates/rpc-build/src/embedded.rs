@@ -8,11 +8,12 @@ use protox::file::{File, FileResolver};
 /// The package of all embedded files.
 pub(crate) const PACKAGE: &str = "session.v1";
 
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 5] = [
     ("session/v1/options.proto", include_str!("embedded/session/v1/options.proto")),
     ("session/v1/session.proto", include_str!("embedded/session/v1/session.proto")),
     ("session/v1/error.proto", include_str!("embedded/session/v1/error.proto")),
     ("session/v1/frame.proto", include_str!("embedded/session/v1/frame.proto")),
+    ("session/v1/admin.proto", include_str!("embedded/session/v1/admin.proto")),
 ];
 
 /// Resolves the embedded files and nothing else.

@@ -1,20 +1,41 @@
 //! What went wrong, in words, as JSON, and as an exit code.
 
 use std::error::Error;
+use std::path::PathBuf;
 
+use rpc_core::error::Reason;
+use rpc_proto::status::Details;
 use rpc_store::{BackupError, OpenError, StoreError};
 use serde_json::{Value, json};
+use tonic::Status;
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
-#[error(transparent)]
 pub(crate) enum Failure {
     /// The store cannot be opened.
+    #[error(transparent)]
     Open(#[from] OpenError),
     /// It cannot be copied.
+    #[error(transparent)]
     Backup(#[from] BackupError),
     /// It was opened and fails.
+    #[error(transparent)]
     Store(#[from] StoreError),
+    /// What was asked makes no sense.
+    #[error("{0}")]
+    Arguments(String),
+    /// The file of the token is not to be had, or is not kept secret.
+    #[error("the token file {}: {why}", path.display())]
+    TokenFile { path: PathBuf, why: String },
+    /// Certificates or the key.
+    #[error("TLS: {0}")]
+    Tls(String),
+    /// The server cannot be reached, or its answer makes no sense.
+    #[error("the server: {0}")]
+    Server(String),
+    /// The server refuses.
+    #[error("the server: {}", said(.0))]
+    Refused(Status),
 }
 
 impl Failure {
@@ -33,17 +54,32 @@ impl Failure {
     }
 
     pub(crate) fn json(&self) -> Value {
-        json!({ "error": { "kind": self.kind().0, "message": self.text() } })
+        let mut error = json!({ "kind": self.kind().0, "message": self.text() });
+        if let Some(reason) = self.reason() {
+            error["reason"] = json!(reason.name());
+        }
+        json!({ "error": error })
     }
 
     pub(crate) fn exit_code(&self) -> u8 {
         self.kind().1
     }
 
+    fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::Refused(status) => Details::of(status).reason,
+            _ => None,
+        }
+    }
+
     fn advice(&self) -> Option<&'static str> {
-        match self.exit_code() {
-            1 => Some("Restore a backup, and keep the damaged directory"),
-            3 => Some("Stop the server first; a server that runs makes its own backups"),
+        match (self.exit_code(), self.reason()) {
+            (1, _) => Some("Restore a backup, and keep the damaged directory"),
+            (3, _) => Some("Stop the server first, or ask it with --server"),
+            (_, Some(Reason::ScopeMissing)) => Some("Its issuer must give the token the scope session.admin"),
+            (_, Some(Reason::MethodUnknown)) => {
+                Some("Its program lets nobody ask for that: see `Builder::operations`")
+            }
             _ => None,
         }
     }
@@ -54,8 +90,13 @@ impl Failure {
             Self::Open(error) | Self::Backup(BackupError::Target(error)) => of_open(error),
             Self::Backup(BackupError::NotEmpty(_)) => ("not-empty", 4),
             // It was verified when it was opened, so this is news.
-            Self::Backup(BackupError::Source(_)) | Self::Store(StoreError::Damaged(_)) => ("damaged", 1),
+            Self::Backup(BackupError::Damaged(_)) | Self::Store(StoreError::Damaged(_)) => ("damaged", 1),
             Self::Backup(_) | Self::Store(_) => ("failed", 6),
+            Self::Arguments(_) => ("arguments", 2),
+            Self::TokenFile { .. } => ("token-file", 2),
+            Self::Tls(_) => ("tls", 2),
+            Self::Server(_) => ("unreachable", 7),
+            Self::Refused(status) => of_refusal(status),
         }
     }
 }
@@ -67,5 +108,27 @@ fn of_open(error: &OpenError) -> (&'static str, u8) {
         OpenError::NotAStore { .. } => ("not-a-store", 4),
         OpenError::Version { .. } => ("version", 5),
         _ => ("failed", 6),
+    }
+}
+
+fn of_refusal(status: &Status) -> (&'static str, u8) {
+    match Details::of(status).reason {
+        Some(Reason::StoreDamaged) => ("damaged", 1),
+        Some(Reason::FieldInvalid) => ("arguments", 2),
+        Some(Reason::BackupExists) => ("exists", 4),
+        Some(Reason::StoreUnavailable | Reason::BackupFailed) => ("failed", 6),
+        Some(Reason::BackupRunning) => ("running", 7),
+        Some(_) => ("refused", 7),
+        // Not the server's own words: something on the way to it.
+        None => ("unreachable", 7),
+    }
+}
+
+/// What a server said, without what would spoil the line: it may be any server.
+fn said(status: &Status) -> String {
+    let text: String = status.message().chars().filter(|char| !char.is_control()).take(500).collect();
+    match Details::of(status).reason {
+        Some(reason) => format!("{text} ({reason})"),
+        None => format!("{text} ({:?})", status.code()),
     }
 }

@@ -27,9 +27,18 @@ pub enum BackupError {
     /// The directory is not empty.
     #[error("{0} is not empty")]
     NotEmpty(String),
-    /// The store that was to be copied could not be read, or is damaged.
+    /// The store that was to be copied could not be read.
     #[error("cannot read the store: {0}")]
     Source(String),
+    /// It is damaged, which it was not when it was opened. Such a store is not copied.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+    /// It was to stop before it was complete.
+    #[error("given up")]
+    Stopped,
+    /// Backups are not kept within the store: its directory would not be taken for one when it is opened again.
+    #[error("{0} lies within the store")]
+    WithinStore(String),
     /// The copy could not be made.
     #[error("cannot write the copy")]
     Target(#[from] OpenError),
@@ -48,13 +57,17 @@ impl EmbeddedStore {
     ///
     /// The directory is not empty, the store cannot be read, or the copy cannot be written.
     pub fn backup(&self, to: impl AsRef<Path>) -> Result<Report, BackupError> {
-        let to = to.as_ref();
+        self.backup_while(to.as_ref(), &|| true)
+    }
+
+    /// The same, given up once `goes_on` answers false. It is asked between commits of the copy.
+    pub(crate) fn backup_while(&self, to: &Path, goes_on: &dyn Fn() -> bool) -> Result<Report, BackupError> {
         if fs::read_dir(to).is_ok_and(|mut entries| entries.next().is_some()) {
             return Err(BackupError::NotEmpty(to.display().to_string()));
         }
         let directory = Directory::lock_or_create(to)?;
         let files = directory.begin()?;
-        let commits = self.copy(&files)?;
+        let commits = self.copy(&files, goes_on)?;
         let acknowledged = files.acknowledged();
         Witness::create(&acknowledged, commits).map_err(OpenError::io("create", &acknowledged))?;
         directory.finish(&files)?;
@@ -67,7 +80,7 @@ impl EmbeddedStore {
     }
 
     /// Copies every record and says what the number of the last commit is.
-    fn copy(&self, files: &Files) -> Result<u64, BackupError> {
+    fn copy(&self, files: &Files, goes_on: &dyn Fn() -> bool) -> Result<u64, BackupError> {
         let id = open::random_id()?;
         // The store's own keys come first, and all are of one instant.
         let mut scan = self.engine.scan_all();
@@ -81,7 +94,7 @@ impl EmbeddedStore {
                 _ => {}
             }
         }
-        let damaged = |name| BackupError::Source(format!("the record {name} is damaged"));
+        let damaged = |name| BackupError::Damaged(format!("the record {name}"));
         let numbers_given = numbers_given.ok_or_else(|| damaged("numbers"))?.saturating_add(NUMBERS_SKIPPED);
         let commits = commits.ok_or_else(|| damaged("commits"))?;
         // Commits go on counting where the original is: versions of values are their numbers, and must not come again.
@@ -91,12 +104,13 @@ impl EmbeddedStore {
             commits: beginning.commit,
             chunk: Changes::new(),
             chunk_bytes: 0,
+            goes_on,
         };
         let mut inventory = Inventory::new(commits);
         for entry in scan {
             let (key, value) = entry.map_err(source)?;
             // A damaged record is not carried into a fresh store.
-            inventory.take(&key, &value).map_err(BackupError::Source)?;
+            inventory.take(&key, &value).map_err(BackupError::Damaged)?;
             copy.push(&key, &value)?;
         }
         copy.write()?;
@@ -105,14 +119,15 @@ impl EmbeddedStore {
 }
 
 /// The copy while it is written, some records at a time.
-struct Copy {
+struct Copy<'a> {
     engine: Engine,
     commits: u64,
     chunk: Changes,
     chunk_bytes: usize,
+    goes_on: &'a dyn Fn() -> bool,
 }
 
-impl Copy {
+impl Copy<'_> {
     fn push(&mut self, key: &[u8], value: &[u8]) -> Result<(), BackupError> {
         self.chunk.push((key.to_vec(), Some(value.to_vec())));
         self.chunk_bytes += key.len() + value.len();
@@ -122,6 +137,9 @@ impl Copy {
 
     /// Commits what waits.
     fn write(&mut self) -> Result<(), BackupError> {
+        if !(self.goes_on)() {
+            return Err(BackupError::Stopped);
+        }
         let mut chunk = std::mem::take(&mut self.chunk);
         self.chunk_bytes = 0;
         if chunk.is_empty() {
@@ -138,5 +156,8 @@ impl Copy {
 }
 
 fn source(error: EngineError) -> BackupError {
-    BackupError::Source(error.to_string())
+    match error {
+        EngineError::Damaged(text) => BackupError::Damaged(text),
+        EngineError::Failed(text) => BackupError::Source(text),
+    }
 }

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use crate::contents::Contents;
-use crate::encode::StoreId;
+use rpc_core::store::operations::{Contents, Copied, StoreId};
+
 use crate::error::OpenError;
 use crate::open;
 
@@ -31,6 +31,20 @@ impl Report {
     /// Whether the store can be opened.
     pub fn is_sound(&self) -> bool {
         self.damaged == 0
+    }
+}
+
+impl From<&Report> for Copied {
+    /// What is told of a sound copy.
+    fn from(report: &Report) -> Self {
+        let Report { id, contents, numbers_given, commits, bytes_on_disk, damaged: _, damage: _ } = report;
+        Self {
+            id: *id,
+            contents: *contents,
+            numbers_given: *numbers_given,
+            commits: *commits,
+            bytes_on_disk: *bytes_on_disk,
+        }
     }
 }
 

@@ -2,8 +2,9 @@
 
 use rpc_core::id::SessionId;
 use rpc_core::store::Stored;
+use rpc_core::store::operations::Contents;
 
-use crate::contents::Contents;
+use crate::contents::Count;
 use crate::encode::{Key, Life, decode_activity, decode_session, decode_slot, decode_value};
 
 /// What was found so far.

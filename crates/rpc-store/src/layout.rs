@@ -158,7 +158,7 @@ fn allocated(metadata: &fs::Metadata) -> u64 {
 }
 
 /// Makes the names in a directory durable; there is no such thing on Windows.
-fn sync_directory(path: &Path) -> Result<(), OpenError> {
+pub(crate) fn sync_directory(path: &Path) -> Result<(), OpenError> {
     if cfg!(windows) {
         return Ok(());
     }

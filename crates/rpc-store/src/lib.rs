@@ -36,10 +36,11 @@
 //!
 //! [`check`] verifies a store that no process uses, [`EmbeddedStore::backup`] copies one in use,
 //! [`EmbeddedStore::statistics`] counts. A program whose server uses the store keeps a handle for that: an `Arc` of a store
-//! is a store, too.
+//! is a store, too. With [`Backups`] the server lets operators do it from outside.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod backup;
+mod backups;
 mod check;
 mod contents;
 #[cfg(test)]
@@ -62,12 +63,14 @@ mod support;
 mod witness;
 
 pub use backup::BackupError;
+pub use backups::Backups;
 pub use check::{Report, check};
-pub use contents::Contents;
-pub use encode::StoreId;
 pub use error::OpenError;
-pub use stats::{Activity, BATCH_CLASSES, Statistics};
 pub use store::EmbeddedStore;
 
 #[doc(no_inline)]
 pub use rpc_core::store::StoreError;
+#[doc(no_inline)]
+pub use rpc_core::store::operations::{
+    BATCH_CLASSES, BackupName, Contents, Copied, OperationError, Operations, SinceOpen, Statistics, StoreId,
+};

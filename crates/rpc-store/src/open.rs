@@ -3,10 +3,11 @@
 use std::io;
 use std::path::Path;
 
-use crate::contents::Contents;
+use rpc_core::store::operations::{Contents, StoreId};
+
 use crate::encode::{
-    COMMITS_KEY, DecodeError, FORMAT_VERSION, HEADER_KEY, Header, NUMBERS_KEY, StoreId, decode_counter,
-    decode_header, encode_counter, encode_header,
+    COMMITS_KEY, DecodeError, FORMAT_VERSION, HEADER_KEY, Header, NUMBERS_KEY, decode_counter, decode_header,
+    encode_counter, encode_header,
 };
 use crate::engine::{Engine, EngineError, Medium};
 use crate::error::OpenError;

@@ -8,10 +8,11 @@ use bytes::Bytes;
 use rpc_core::activity::Worker;
 use rpc_core::id::{SessionId, SlotId};
 use rpc_core::record::{ActivityRecord, Change, SessionRecord, SlotRecord, Write};
+use rpc_core::store::operations::Contents;
 use rpc_core::store::{StoreError, Stored, WriteError};
 use rpc_core::transaction::{Transaction, Version};
 
-use crate::contents::Contents;
+use crate::contents::Count;
 use crate::encode::{
     DecodeError, EncodeError, Key, Life, activity_key, decode_life, decode_session, decode_value,
     encode_activity, encode_ended, encode_live, encode_slot, encode_value, range_of, session_key, slot_key,

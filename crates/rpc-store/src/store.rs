@@ -10,13 +10,13 @@ use std::time::Instant;
 use rpc_core::activity::Key;
 use rpc_core::id::SessionId;
 use rpc_core::record::{ActivityRecord, Write};
+use rpc_core::store::operations::{Contents, SinceOpen, Statistics, StoreId};
 use rpc_core::store::{Durability, Store, StoreError, Stored, WriteError};
 use rpc_core::transaction::Versioned;
 
-use crate::contents::Contents;
 use crate::encode::{
-    COMMITS_KEY, NUMBERS_KEY, StoreId, activities_above, activity_key, decode_value, encode_counter,
-    is_value_key, range_above, range_of, value_key,
+    COMMITS_KEY, NUMBERS_KEY, activities_above, activity_key, decode_value, encode_counter, is_value_key,
+    range_above, range_of, value_key,
 };
 use crate::engine::{Changes, Engine, Medium};
 use crate::error::OpenError;
@@ -25,7 +25,7 @@ use crate::layout::{Directory, Files};
 use crate::open::{self, Recovered};
 use crate::plan::Plan;
 use crate::read::{Sessions, read_activity};
-use crate::stats::{Activity, Statistics};
+use crate::stats::committed;
 use crate::witness::Witness;
 
 /// A store in a directory.
@@ -50,7 +50,7 @@ struct Writer {
     numbers_given: u64,
     commits: u64,
     contents: Contents,
-    activity: Activity,
+    since_open: SinceOpen,
 }
 
 impl EmbeddedStore {
@@ -100,12 +100,16 @@ impl EmbeddedStore {
                 numbers_given: recovered.numbers_given,
                 commits: recovered.commits,
                 contents,
-                activity: Activity::default(),
+                since_open: SinceOpen::default(),
             }),
             engine: recovered.engine,
             files,
             directory,
         }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
     }
 
     /// Which store this is.
@@ -128,9 +132,9 @@ impl EmbeddedStore {
             numbers_given: writer.numbers_given,
             commits: writer.commits,
             bytes_on_disk,
-            journals: self.engine.journals(),
+            journals: self.engine.journals() as u64,
             closed: writer.closed.clone(),
-            since_open: writer.activity,
+            since_open: writer.since_open,
         })
     }
 
@@ -201,7 +205,7 @@ impl Store for EmbeddedStore {
             plan.take(&batch[answers.len()..]).inspect_err(|error| writer.close(error))?;
             let planned = plan.finish(writer.contents);
             let writes = planned.answers.iter().filter(|answer| answer.is_ok()).count() as u64;
-            writer.activity.writes_refused += planned.answers.len() as u64 - writes;
+            writer.since_open.writes_refused += planned.answers.len() as u64 - writes;
             if !planned.changes.is_empty() {
                 writer.commit(planned.changes, writes)?;
                 writer.contents = planned.contents;
@@ -240,7 +244,7 @@ impl Writer {
     fn commit(&mut self, changes: Changes, writes: u64) -> Result<(), StoreError> {
         let begun = Instant::now();
         let done = self.try_commit(changes).inspect_err(|error| self.close(error));
-        self.activity.committed(if done.is_ok() { writes } else { 0 }, begun.elapsed());
+        committed(&mut self.since_open, if done.is_ok() { writes } else { 0 }, begun.elapsed());
         done
     }
 

@@ -2198,3 +2198,506 @@ pub struct ServerLimits {
     #[prost(uint64, tag = "7")]
     pub window_bytes_max: u64,
 }
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StatsRequest {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StatsResponse {
+    /// Tells one store from another: 32 hexadecimal digits.
+    #[prost(string, tag = "1")]
+    pub store: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub contents: ::core::option::Option<StoreContents>,
+    /// Session numbers handed out or reserved since the store was made.
+    #[prost(uint64, tag = "3")]
+    pub numbers_given: u64,
+    /// Commits since the store was made.
+    #[prost(uint64, tag = "4")]
+    pub commits: u64,
+    /// What its files take.
+    #[prost(uint64, tag = "5")]
+    pub bytes_on_disk: u64,
+    /// Journals that are kept for records not yet in tables.
+    #[prost(uint64, tag = "6")]
+    pub journals: u64,
+    /// Why nothing is written any more. Unset: the store is open.
+    #[prost(string, optional, tag = "7")]
+    pub closed: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(message, optional, tag = "8")]
+    pub since_open: ::core::option::Option<StoreWork>,
+}
+/// What a store holds. Bytes are those of the records, their keys included.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StoreContents {
+    #[prost(uint64, tag = "1")]
+    pub sessions_live: u64,
+    /// Sessions that have ended and are remembered.
+    #[prost(uint64, tag = "2")]
+    pub sessions_ended: u64,
+    /// Of both.
+    #[prost(uint64, tag = "3")]
+    pub session_bytes: u64,
+    /// Slots that remember a call.
+    #[prost(uint64, tag = "4")]
+    pub slots: u64,
+    #[prost(uint64, tag = "5")]
+    pub slot_bytes: u64,
+    #[prost(uint64, tag = "6")]
+    pub activities: u64,
+    #[prost(uint64, tag = "7")]
+    pub activity_bytes: u64,
+    /// Values of the application.
+    #[prost(uint64, tag = "8")]
+    pub values: u64,
+    #[prost(uint64, tag = "9")]
+    pub value_bytes: u64,
+}
+/// What a store did since it was opened.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StoreWork {
+    /// One for each commit that changed something.
+    #[prost(uint64, tag = "1")]
+    pub syncs: u64,
+    #[prost(uint64, tag = "2")]
+    pub writes: u64,
+    /// Fenced, existing, missing, in conflict or too large.
+    #[prost(uint64, tag = "3")]
+    pub writes_refused: u64,
+    /// Time spent in commits.
+    #[prost(message, optional, tag = "4")]
+    pub commit_time: ::core::option::Option<::prost_types::Duration>,
+    /// The longest commit.
+    #[prost(message, optional, tag = "5")]
+    pub commit_time_max: ::core::option::Option<::prost_types::Duration>,
+    /// The largest batch, in writes.
+    #[prost(uint64, tag = "6")]
+    pub batch_writes_max: u64,
+    /// How many commits had 1, 2, 3 to 4, 5 to 8, ... 513 to 1,024, and more writes.
+    #[prost(uint64, repeated, tag = "7")]
+    pub batch_classes: ::prost::alloc::vec::Vec<u64>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BackupRequest {
+    /// What the backup is called: 1 to 64 characters, letters, digits, `.`, `_` and `-`, the first a letter or digit.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BackupResponse {
+    /// Which store the copy is: another one than the original.
+    #[prost(string, tag = "1")]
+    pub store: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub contents: ::core::option::Option<StoreContents>,
+    /// Session numbers that the copy will not hand out.
+    #[prost(uint64, tag = "3")]
+    pub numbers_given: u64,
+    /// Commits since the original was made, those of the copy added.
+    #[prost(uint64, tag = "4")]
+    pub commits: u64,
+    /// What its files take.
+    #[prost(uint64, tag = "5")]
+    pub bytes_on_disk: u64,
+}
+/// Generated client implementations.
+pub mod admin_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Counts and copies the store of a running server. Served only where the server's program says so; it needs no session.
+    #[derive(Debug, Clone)]
+    pub struct AdminServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl<T> AdminServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> AdminServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            AdminServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// What the store holds and did.
+        pub async fn stats(
+            &mut self,
+            request: impl tonic::IntoRequest<super::StatsRequest>,
+        ) -> std::result::Result<tonic::Response<super::StatsResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/session.v1.AdminService/Stats",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("session.v1.AdminService", "Stats"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Copies the store where the server keeps its backups, and verifies the copy. Answers when it is complete and durable;
+        /// a call that ends before, by cancellation or by its deadline, gives the backup up.
+        pub async fn backup(
+            &mut self,
+            request: impl tonic::IntoRequest<super::BackupRequest>,
+        ) -> std::result::Result<tonic::Response<super::BackupResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/session.v1.AdminService/Backup",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("session.v1.AdminService", "Backup"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod admin_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with AdminServiceServer.
+    #[async_trait]
+    pub trait AdminService: std::marker::Send + std::marker::Sync + 'static {
+        /// What the store holds and did.
+        async fn stats(
+            &self,
+            request: tonic::Request<super::StatsRequest>,
+        ) -> std::result::Result<tonic::Response<super::StatsResponse>, tonic::Status>;
+        /// Copies the store where the server keeps its backups, and verifies the copy. Answers when it is complete and durable;
+        /// a call that ends before, by cancellation or by its deadline, gives the backup up.
+        async fn backup(
+            &self,
+            request: tonic::Request<super::BackupRequest>,
+        ) -> std::result::Result<tonic::Response<super::BackupResponse>, tonic::Status>;
+    }
+    /// Counts and copies the store of a running server. Served only where the server's program says so; it needs no session.
+    #[derive(Debug)]
+    pub struct AdminServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> AdminServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for AdminServiceServer<T>
+    where
+        T: AdminService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/session.v1.AdminService/Stats" => {
+                    #[allow(non_camel_case_types)]
+                    struct StatsSvc<T: AdminService>(pub Arc<T>);
+                    impl<
+                        T: AdminService,
+                    > tonic::server::UnaryService<super::StatsRequest> for StatsSvc<T> {
+                        type Response = super::StatsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::StatsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminService>::stats(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = StatsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/session.v1.AdminService/Backup" => {
+                    #[allow(non_camel_case_types)]
+                    struct BackupSvc<T: AdminService>(pub Arc<T>);
+                    impl<
+                        T: AdminService,
+                    > tonic::server::UnaryService<super::BackupRequest>
+                    for BackupSvc<T> {
+                        type Response = super::BackupResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::BackupRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminService>::backup(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = BackupSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for AdminServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "session.v1.AdminService";
+    impl<T> tonic::server::NamedService for AdminServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// What `session.v1.AdminService` promises. Written by `rpc-build` from the options in the `.proto` file.
+pub static ADMIN_SERVICE_POLICY: ::rpc_core::policy::ServicePolicy = ::rpc_core::policy::ServicePolicy {
+    name: "session.v1.AdminService",
+    version: 0,
+    hash: 0xc0de5840d2eb817b,
+    methods: &[
+        ::rpc_core::policy::MethodPolicy {
+            path: "/session.v1.AdminService/Stats",
+            kind: ::rpc_core::policy::MethodKind::Unary,
+            delivery: ::rpc_core::policy::Delivery::Plain,
+            record: ::rpc_core::policy::Record::Memory,
+            cancellation: ::rpc_core::policy::Cancellation::Stop,
+            idempotent: false,
+            timeout: ::core::option::Option::None,
+            scopes: &["session.admin"],
+            reply_bytes_max: ::core::option::Option::None,
+            checkpoint: ::core::option::Option::None,
+            exclusive: ::core::option::Option::None,
+            half_duplex: false,
+            dead_man: false,
+        },
+        ::rpc_core::policy::MethodPolicy {
+            path: "/session.v1.AdminService/Backup",
+            kind: ::rpc_core::policy::MethodKind::Unary,
+            delivery: ::rpc_core::policy::Delivery::Plain,
+            record: ::rpc_core::policy::Record::Memory,
+            cancellation: ::rpc_core::policy::Cancellation::Stop,
+            idempotent: false,
+            timeout: ::core::option::Option::None,
+            scopes: &["session.admin"],
+            reply_bytes_max: ::core::option::Option::None,
+            checkpoint: ::core::option::Option::None,
+            exclusive: ::core::option::Option::None,
+            half_duplex: false,
+            dead_man: false,
+        },
+    ],
+};
+impl<T> ::rpc_core::policy::Described for admin_service_client::AdminServiceClient<T> {
+    const POLICY: &'static ::rpc_core::policy::ServicePolicy = &ADMIN_SERVICE_POLICY;
+}
+impl<T> ::rpc_core::policy::Described for admin_service_server::AdminServiceServer<T> {
+    const POLICY: &'static ::rpc_core::policy::ServicePolicy = &ADMIN_SERVICE_POLICY;
+}

@@ -1,6 +1,7 @@
 //! A store in memory.
 
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 use std::num::NonZeroU32;
 use std::ops::{Bound, Range};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -40,6 +41,20 @@ impl MemoryStore {
     /// A panic while the lock was held cannot leave a half-made write behind: each is one insertion or removal.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Another store with the same in it.
+impl Clone for MemoryStore {
+    fn clone(&self) -> Self {
+        Self { inner: Mutex::new(self.lock().clone()) }
+    }
+}
+
+/// Of what is in it.
+impl Hash for MemoryStore {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.lock().hash(state);
     }
 }
 

@@ -1,6 +1,7 @@
-//! The store: what it must do, and the one that forgets when the process ends.
+//! The store: what it must do, what operators do with it, and the one that forgets when the process ends.
 
 mod memory;
+pub mod operations;
 mod shared;
 #[cfg(any(test, feature = "testing"))]
 pub mod suite;
@@ -96,6 +97,16 @@ pub enum StoreError {
     /// All numbers are used up.
     #[error("the store has no numbers left")]
     NumbersExhausted,
+}
+
+impl StoreError {
+    /// The stable reason for an operator who asked the store itself.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Damaged(_) => Reason::StoreDamaged,
+            Self::Closed(_) | Self::Failed(_) | Self::NumbersExhausted => Reason::StoreUnavailable,
+        }
+    }
 }
 
 /// Keeps sessions, and activities, which outlive them.

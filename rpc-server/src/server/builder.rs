@@ -8,6 +8,9 @@ use rpc_core::config::{Limits, Terms};
 use rpc_core::negotiate::Unit;
 use rpc_core::policy::Described;
 use rpc_core::store::Store;
+use rpc_core::store::operations::Operations;
+use rpc_proto::pb::session::v1::ADMIN_SERVICE_POLICY;
+use rpc_proto::pb::session::v1::admin_service_server::AdminServiceServer;
 use rpc_proto::pb::session::v1::session_service_server::SessionServiceServer;
 use tokio::net::ToSocketAddrs;
 use tonic::server::NamedService;
@@ -16,12 +19,12 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use super::connections::Serving;
-use super::{Detached, Server, SessionStack, StackLayer, StartError};
+use super::{Detached, Server, SessionStack, StackLayer, StartError, reflection};
 use crate::auth::{Authenticator, WallClock};
 use crate::layers::Handler;
 use crate::methods::{Access, Methods};
 use crate::net::{self, Report};
-use crate::service;
+use crate::service::{self, admin::Admin};
 use crate::sessions::ends::{EndedSession, Ends, Hook};
 use crate::sessions::{Entropy, Sessions, SimulatedStore, Surroundings};
 
@@ -54,6 +57,7 @@ struct Settings {
     message_bytes_max: usize,
     surroundings: Surroundings,
     hooks: Vec<Hook>,
+    operations: Option<Arc<dyn Operations>>,
 }
 
 impl Builder<Undecided, Undecided> {
@@ -70,6 +74,7 @@ impl Builder<Undecided, Undecided> {
             message_bytes_max: MESSAGE_BYTES_MAX,
             surroundings: Surroundings::default(),
             hooks: Vec::new(),
+            operations: None,
         };
         Self { authenticator: Undecided, store: Undecided, settings }
     }
@@ -220,6 +225,17 @@ impl<A, S> Builder<A, S> {
         self
     }
 
+    /// Lets operators count and copy the store while the server uses it: serves `session.v1.AdminService`, which needs no
+    /// session, to callers with the scope `session.admin`. `Backups` of `rpc-store` does that for its `EmbeddedStore`.
+    /// Default: not served, and not listed by reflection.
+    ///
+    /// A backup whose call ends before it is complete, by its deadline or because the caller left, is given up.
+    //= A-26
+    pub fn operations(mut self, operations: impl Operations) -> Self {
+        self.settings.operations = Some(Arc::new(operations));
+        self
+    }
+
     /// Where tickets come from. Default: the system's randomness; only simulations give another.
     pub fn entropy(mut self, entropy: impl Entropy) -> Self {
         self.settings.surroundings.entropy = Box::new(entropy);
@@ -311,9 +327,13 @@ impl Builder<Arc<dyn Authenticator>, Arc<dyn Store>> {
         sessions.adopt(|durable| methods.are_forgetful(durable)).map_err(StartError::Store)?;
         let (health, health_service) = tonic_health::server::health_reporter();
         routes.add_service(health_service);
+        if let Some(operations) = self.settings.operations {
+            routes.add_service(AdminServiceServer::new(Admin::new(operations)));
+            methods.add(&ADMIN_SERVICE_POLICY);
+        }
         methods.add_plain("grpc.health.v1.Health", Access::Public);
         if self.settings.reflection {
-            add_reflection(&mut routes, &mut methods, &self.settings.descriptors)?;
+            reflection::add(&mut routes, &mut methods, &self.settings.descriptors)?;
         }
         // The empty name stands for the server as a whole.
         let services: Arc<[&'static str]> = methods.names().chain([""]).collect();
@@ -329,25 +349,6 @@ impl Builder<Arc<dyn Authenticator>, Arc<dyn Store>> {
         );
         Ok((SessionStack { layer, routes: routes.routes() }, health, services))
     }
-}
-
-fn add_reflection(
-    routes: &mut RoutesBuilder,
-    methods: &mut Methods,
-    descriptors: &[&'static [u8]],
-) -> Result<(), StartError> {
-    let own = [rpc_proto::pb::FILE_DESCRIPTOR_SET, tonic_health::pb::FILE_DESCRIPTOR_SET];
-    let all = || {
-        own.iter().chain(descriptors).fold(tonic_reflection::server::Builder::configure(), |builder, set| {
-            builder.register_encoded_file_descriptor_set(set)
-        })
-    };
-    let broken = |error: tonic_reflection::server::Error| StartError::Reflection(error.to_string());
-    routes.add_service(all().build_v1().map_err(broken)?);
-    routes.add_service(all().build_v1alpha().map_err(broken)?);
-    methods.add_plain("grpc.reflection.v1.ServerReflection", Access::Public);
-    methods.add_plain("grpc.reflection.v1alpha.ServerReflection", Access::Public);
-    Ok(())
 }
 
 /// A generated service, as tonic's router takes it.

@@ -2,6 +2,7 @@
 
 mod builder;
 mod connections;
+mod reflection;
 mod stack;
 mod unread;
 

@@ -1,5 +1,6 @@
 //! The session service: what `session.v1.SessionService` asks, put to the core and answered.
 
+pub(crate) mod admin;
 mod attach;
 mod offer;
 mod wire;

@@ -15,11 +15,12 @@ use std::{
     process::ExitCode,
 };
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
     "session/v1/options.proto",
     "session/v1/session.proto",
     "session/v1/error.proto",
     "session/v1/frame.proto",
+    "session/v1/admin.proto",
 ];
 
 /// Messages whose `Debug` is written by hand in `rpc-proto`, since they hold tickets or what users sent.

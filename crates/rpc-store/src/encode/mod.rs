@@ -23,7 +23,6 @@ pub(crate) use keys::{
 };
 pub(crate) use session::{Life, decode_life, decode_session, encode_ended, encode_live};
 pub(crate) use slot::{decode_slot, encode_slot};
-pub use state::StoreId;
 pub(crate) use state::{Header, decode_counter, decode_header, encode_counter, encode_header};
 pub(crate) use value::{decode_value, encode_value};
 

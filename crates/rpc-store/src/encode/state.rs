@@ -1,19 +1,9 @@
 //! What the store keeps of itself: its header and its counters.
 
-use std::fmt;
+use rpc_core::store::operations::StoreId;
 
 use super::cursor::{FieldReader, FieldWriter};
 use super::{DecodeError, EncodeError, HEADER_KEY, Kind, open, seal};
-
-/// Tells one store from another. Random, made when the store is; a backup is another store and has its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct StoreId(pub(crate) [u8; 16]);
-
-impl fmt::Display for StoreId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
 
 /// The first record of a store. Its frame carries the format version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

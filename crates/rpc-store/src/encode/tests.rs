@@ -12,6 +12,7 @@ use rpc_core::record::{
     Tombstone,
 };
 use rpc_core::session::Kept;
+use rpc_core::store::operations::StoreId;
 use rpc_core::store::{Stored, suite};
 use rpc_core::stream::position::Position;
 use rpc_core::transaction::{Version, Versioned};

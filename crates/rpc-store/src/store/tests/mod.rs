@@ -153,7 +153,7 @@ fn a_damaged_record_closes_the_store_for_writing() {
     assert!(matches!(store.load(id(2)), Err(StoreError::Damaged(_))));
     assert!(matches!(store.scan(None, 9), Err(StoreError::Damaged(_))));
     let copy = Scratch::new();
-    assert!(matches!(store.backup(copy.path()), Err(crate::BackupError::Source(_))));
+    assert!(matches!(store.backup(copy.path()), Err(crate::BackupError::Damaged(_))));
     let answer = store.commit(&[create(3), write(2, Change::Forget)]);
     assert!(matches!(answer, Err(StoreError::Damaged(text)) if text.contains("session 2")));
     assert!(matches!(store.commit(&[create(3)]), Err(StoreError::Closed(_))));
