@@ -7,6 +7,7 @@ use rpc_core::error::{Outcome, Reason};
 use rpc_core::id::{Attempt, CallAttempt, CallId, Sequence, SlotId};
 use rpc_core::initiator::calls::Calls;
 use rpc_core::initiator::outcome::{Evidence, Fate, Word};
+use rpc_core::planted::{self, Bug};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
@@ -314,6 +315,9 @@ impl Taken {
 
     //= C-38
     fn quarantine(&self) {
+        if planted::is(Bug::CancelledSlotReused) {
+            return self.leave(Calls::hand_back);
+        }
         let taken = self.slots.calls().quarantine(self.call);
         debug_assert!(taken.is_ok(), "call {} was not in its slot", self.call);
         self.slots.events.say(Event::CallQuarantined(self.call));

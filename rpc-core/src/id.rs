@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use subtle::ConstantTimeEq;
 
+use crate::planted::{self, Bug};
+
 /// The number of a session: unique for the life of the store that issued it, never reused, never a credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(NonZeroU64);
@@ -220,7 +222,8 @@ pub struct TicketHash(pub [u8; 32]);
 impl PartialEq for TicketHash {
     //= A-18
     fn eq(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
+        let bytes = if planted::is(Bug::TicketPrefix) { 8 } else { self.0.len() };
+        self.0[..bytes].ct_eq(&other.0[..bytes]).into()
     }
 }
 

@@ -10,6 +10,7 @@
 //! - [`stream`]: what a checkpointed call sends and receives, over all its connections. [`frame`]: the words it uses.
 //!   [`dialog`]: who may speak in it. [`activity`]: what is kept under a name when it ends before its end. [`budget`]: the memory of all of them.
 //! - [`policy`]: what methods promise. [`error`]: reasons, codes, outcomes.
+//! - [`planted`]: faults that tests look for. There are none in an ordinary build.
 //! - [`id`], [`principal`], [`time`]: the words everything is said in.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -23,6 +24,7 @@ pub mod frame;
 pub mod id;
 pub mod initiator;
 pub mod negotiate;
+pub mod planted;
 pub mod policy;
 pub mod principal;
 pub mod record;

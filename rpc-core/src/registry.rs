@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::config::Limits;
 use crate::error::Reason;
 use crate::id::{Epoch, Nonce, SessionId, TicketHash};
+use crate::planted::{self, Bug};
 use crate::principal::Principal;
 use crate::record::Receipt;
 use crate::time::Timestamp;
@@ -113,7 +114,9 @@ impl Registry {
     ///
     /// See [`PlaceError`]. Nothing changed.
     pub fn place(&mut self, principal: &Principal, nonce: Nonce) -> Result<Place, PlaceError> {
-        if let Some(id) = self.openings.get(&(principal.clone(), nonce)) {
+        if let Some(id) = self.openings.get(&(principal.clone(), nonce))
+            && (self.live.contains_key(id) || !planted::is(Bug::EndedOpensAgain))
+        {
             //= O-18
             return if self.live.contains_key(id) {
                 Ok(Place::Existing(*id))

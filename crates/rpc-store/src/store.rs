@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use rpc_core::activity::Key;
 use rpc_core::id::SessionId;
+use rpc_core::planted::{self, Bug};
 use rpc_core::record::{ActivityRecord, Write};
 use rpc_core::store::operations::{Contents, SinceOpen, Statistics, StoreId};
 use rpc_core::store::{Durability, Store, StoreError, Stored, WriteError};
@@ -172,7 +173,9 @@ impl Store for EmbeddedStore {
         let end = first.checked_add(u64::from(count.get())).ok_or(StoreError::NumbersExhausted)?;
         let value =
             encode_counter(NUMBERS_KEY, end - 1).map_err(|error| StoreError::Failed(error.to_string()))?;
-        writer.commit(vec![(NUMBERS_KEY.to_vec(), Some(value))], 0)?;
+        if !planted::is(Bug::NumbersNotStored) {
+            writer.commit(vec![(NUMBERS_KEY.to_vec(), Some(value))], 0)?;
+        }
         writer.numbers_given = end - 1;
         Ok(first..end)
     }

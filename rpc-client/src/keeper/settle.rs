@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use rpc_core::error::Reason;
 use rpc_core::id::{CallId, Sequence};
-use rpc_proto::pb::session::v1::QueryRequest;
+use rpc_core::planted::{self, Bug};
 use rpc_proto::pb::session::v1::query_response::State;
 use rpc_proto::status::Details;
 use tokio::time::{sleep, timeout};
@@ -26,6 +26,9 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) async fn run(core: Arc<Core>) {
     let mut asked = BTreeSet::new();
     let mut waits = Waits::new(&core.chance);
+    if planted::is(Bug::QuarantineForEver) {
+        return core.over.cancelled().await;
+    }
     loop {
         let quarantined: Vec<_> = core.slots.quarantined().into_iter().map(|attempt| attempt.call).collect();
         asked.retain(|call| quarantined.contains(call));

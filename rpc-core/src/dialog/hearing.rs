@@ -6,6 +6,7 @@ use super::token::{Holding, Token, TokenSet};
 use super::{Dialog, Here, Phase};
 use crate::frame::dialog::{DialogAck, Numbered, Primitive, Resync};
 use crate::negotiate::Unit;
+use crate::planted::{self, Bug};
 use crate::stream::error::Violation;
 use crate::stream::flow::Side;
 
@@ -223,7 +224,9 @@ impl Dialog {
                         Crossing::of(side, request)
                     }
                 };
-                Crossing::winner(crossing(Side::Client), crossing(Side::Server)) != self.terms.side
+                let winner = Crossing::winner(crossing(Side::Client), crossing(Side::Server));
+                let is_reversed = planted::is(Bug::CollisionReversed) && self.terms.side == Side::Server;
+                (winner != self.terms.side) != is_reversed
             }
             // What was not said yet crosses nothing.
             Stage::Idle | Stage::Preparing(_) | Stage::Asked(_) | Stage::Answering(..) => true,

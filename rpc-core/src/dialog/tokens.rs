@@ -1,6 +1,7 @@
 //! Who owns which token of one stream, as one side knows it.
 
 use super::token::{Holding, Token, TokenSet};
+use crate::planted::{self, Bug};
 use crate::stream::error::Violation;
 
 /// The owner and the generation of each token that is available.
@@ -50,7 +51,7 @@ impl Tokens {
         if mine || !self.available.contains(token) || generation > known.saturating_add(1) {
             return Err(Violation::Token { token, generation, known });
         }
-        if generation <= known {
+        if generation <= known && !planted::is(Bug::TokenGenerationIgnored) {
             return Ok(());
         }
         if self.mine.contains(token) {
@@ -83,6 +84,8 @@ impl Tokens {
                     return Err(conflict);
                 }
                 self.set(token, generation, true);
+            } else if planted::is(Bug::TwoOwners) && generation < known && !mine {
+                self.mine = self.mine.with(token);
             }
         }
         self.known = true;

@@ -2,6 +2,7 @@
 
 use crate::error::{Outcome, Reason};
 use crate::id::{Attempt, CallAttempt, CallId, Fingerprint, Sequence, SlotId};
+use crate::planted::{self, Bug};
 use crate::policy::{Cancellation, Delivery, MethodPolicy, Record};
 use crate::record::Reply;
 
@@ -38,7 +39,7 @@ impl Keeping {
     pub(super) fn runs_again(self, streams: bool) -> bool {
         match self {
             Self::Memory => false,
-            Self::Store { idempotent } => idempotent,
+            Self::Store { idempotent } => idempotent || planted::is(Bug::BegunRunsAgain),
             Self::Stream => streams,
             Self::Transaction => true,
         }

@@ -9,6 +9,7 @@ use crate::activity::Name;
 use crate::error::Reason;
 use crate::id::{CallId, SlotId};
 use crate::negotiate::Unit;
+use crate::planted::{self, Bug};
 use crate::record::{ActivityRecord, Change, Reply};
 use crate::store::WriteError;
 use crate::stream::position::Position;
@@ -73,7 +74,11 @@ impl Session {
         }
         //= C-51
         if admission == Admission::RunWhenRecorded {
-            let record = self.persist_work(call.slot, activity);
+            let record = match planted::is(Bug::IntentNotWritten) {
+                false => self.persist_work(call.slot, activity),
+                true => RecordId::default(),
+            };
+            let record = if planted::is(Bug::HandlerBeforeIntent) { RecordId::default() } else { record };
             self.outbox.after(record, Effect::Dispatch(call));
         }
         Ok(admission)
@@ -157,6 +162,9 @@ impl Session {
 
     fn finish_call(&mut self, call: CallId, reply: Reply, reply_bytes_max: Option<u32>, ends: Ends) -> bool {
         let code = reply.code;
+        if planted::is(Bug::FailureNotRecorded) && code != 0 {
+            self.abandon(call);
+        }
         match self.slots.complete(call, reply, reply_bytes_max, ends.end) {
             None => true,
             Some(Keeping::Memory) => {
@@ -173,7 +181,7 @@ impl Session {
                     _ => self.persist_work(call.slot, ends.activity),
                 };
                 self.slots.recording(record, call);
-                false
+                planted::is(Bug::ReplyBeforeRecord)
             }
         }
     }
@@ -224,6 +232,7 @@ impl Session {
         let Some(keeping) = self.slots.abandon(call) else { return };
         // With the session go the records of its calls.
         let is_kept = keeping != Keeping::Memory && self.state.end().is_none();
+        let is_kept = is_kept && !planted::is(Bug::StopNotRecorded);
         if is_kept {
             self.settled = self.persist_slot(call.slot);
         }

@@ -6,6 +6,7 @@ use super::slots::CallState;
 use super::{Session, SessionUnknown};
 use crate::id::CallId;
 use crate::negotiate::Unit;
+use crate::planted::{self, Bug};
 use crate::time::Timestamp;
 
 /// Releases that wait for running calls at the same time; a further one is refused.
@@ -71,7 +72,8 @@ impl Session {
     /// is durable before anybody is told (I18).
     //= D-22
     pub(super) fn calls_may_have_finished(&mut self) {
-        if self.under_way() > 0 || !self.step(Input::CallsFinished) {
+        let is_waiting = self.under_way() > 0 && !planted::is(Bug::ReleaseDuringCall);
+        if is_waiting || !self.step(Input::CallsFinished) {
             return;
         }
         //= I18
@@ -87,7 +89,7 @@ impl Session {
 
     pub(super) fn release_time_up(&mut self) {
         if self.agreement.units.contains(Unit::NegotiatedRelease) {
-            if self.step(Input::ReleaseRefused) {
+            if planted::is(Bug::RefusalChanges) || self.step(Input::ReleaseRefused) {
                 self.refuse_release();
             }
         } else if self.step(Input::ReleaseTimeUp) {

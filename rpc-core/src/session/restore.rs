@@ -9,7 +9,8 @@ use super::slots::Slots;
 use super::tally::Tally;
 use super::{Authority, RecordId, Session, release_token};
 use crate::id::{Epoch, SessionId};
-use crate::record::{Change, SessionRecord, SlotRecord};
+use crate::planted::{self, Bug};
+use crate::record::{SessionRecord, SlotRecord};
 use crate::release::ReleaseToken;
 use crate::time::Timestamp;
 
@@ -69,10 +70,10 @@ impl Session {
     /// Fences the server that had the session before. Everything that is written later comes after this.
     //= C-53
     pub(super) fn claim(&mut self) {
-        if std::mem::take(&mut self.unclaimed) {
-            let next = self.epoch.next();
-            self.persist(Change::Claim(next));
-            self.epoch = next;
+        if std::mem::take(&mut self.unclaimed) && !planted::is(Bug::EpochNotRaised) {
+            let before = self.epoch;
+            self.epoch = before.next();
+            self.claiming = Some((self.outbox.claim(before, self.epoch), before));
         }
     }
 }

@@ -10,6 +10,7 @@ use super::admission::{Admission, Admit, AdmitError, Keeping};
 use super::effect::RecordId;
 use crate::activity::Name;
 use crate::id::{Attempt, CallAttempt, CallId, Sequence, SlotId};
+use crate::planted::{self, Bug};
 use crate::policy::Cancellation;
 use crate::record::{Reply, SlotRecord};
 use crate::stream::secured::Resumption;
@@ -84,7 +85,7 @@ impl Slots {
         forgetful: bool,
     ) -> Self {
         let mut slots = Self::new(slots_max, reply_bytes_max);
-        slots.forgetful = forgetful;
+        slots.forgetful = forgetful && !planted::is(Bug::MemoryNotDoubted);
         for record in records {
             if let Ok(slot) = slots.slot(record.slot) {
                 *slot = Slot::restore(record);
@@ -115,7 +116,8 @@ impl Slots {
             return Ok(admission);
         }
         let unused = forgetful && !slot.used;
-        if slot.is_running() || call.sequence > last.next() && !unused {
+        let is_gap = call.sequence > last.next() && !planted::is(Bug::SequenceSkipped);
+        if slot.is_running() || is_gap && !unused {
             //= C-7
             //= C-12
             return Err(AdmitError::Misordered { call, last });
@@ -142,7 +144,8 @@ impl Slots {
             return call.sequence == slot.last && slot.would_run_again(admit);
         }
         let forgotten = self.forgetful && !slot.used;
-        let is_next = !slot.is_running() && (call.sequence == slot.last.next() || forgotten);
+        let is_gap = call.sequence > slot.last.next() && !planted::is(Bug::SequenceSkipped);
+        let is_next = !slot.is_running() && (!is_gap || forgotten);
         is_next && !(forgotten && admit.keeping == Keeping::Memory && attempt > Attempt(0))
     }
 

@@ -1,6 +1,7 @@
 //! Who may use a session: the ticket in use and one that was issued and not used yet.
 
 use crate::id::TicketHash;
+use crate::planted::{self, Bug};
 use crate::record::TicketHashes;
 
 /// What presenting a ticket did.
@@ -25,6 +26,9 @@ impl TicketHashes {
     //= L-15
     pub fn issue(&mut self, ticket: TicketHash) {
         self.pending = Some(ticket);
+        if planted::is(Bug::TicketVoidedEarly) {
+            self.current = ticket;
+        }
     }
 
     /// Whether a ticket is this session's.
@@ -39,7 +43,10 @@ impl TicketHashes {
             return Some(Presented::Current);
         }
         let pending = self.pending.filter(|pending| pending == ticket)?;
-        *self = Self::first(pending);
+        *self = match planted::is(Bug::TicketNotVoided) {
+            false => Self::first(pending),
+            true => Self { current: pending, pending: Some(self.current) },
+        };
         Some(Presented::Promoted)
     }
 }

@@ -20,6 +20,7 @@ use super::sender::{Out, Sender};
 use crate::dialog::Dialog;
 use crate::frame::{Frame, Head};
 use crate::id::Attempt;
+use crate::planted::{self, Bug};
 use crate::time::Timestamp;
 use attempt::Current;
 use dialog::Speech;
@@ -431,7 +432,7 @@ impl Flow {
 
     fn is_current(&self, attempt: Attempt) -> Result<(), Fenced> {
         match &self.current {
-            Some(current) if current.attempt == attempt => Ok(()),
+            Some(current) if current.attempt == attempt || planted::is(Bug::OldAttemptGoesOn) => Ok(()),
             Some(_) | None => Err(Fenced { attempt }),
         }
     }

@@ -25,6 +25,7 @@ use super::secured::Secured;
 use super::splitter::{Piece, Splitter};
 use crate::dialog::Sending;
 use crate::frame::{At, Credit, Frame, PointKind, Received, SyncAck, SyncPoint};
+use crate::planted::{self, Bug};
 use crate::time::Timestamp;
 use answering::Unit;
 use asked::Asked;
@@ -226,7 +227,7 @@ impl Sender {
         }
         //= S-20
         match self.replay.seek(peer.position, self.digest.crc()) {
-            Ok(crc) if crc == peer.crc => Ok(()),
+            Ok(crc) if crc == peer.crc || planted::is(Bug::DigestNotCompared) => Ok(()),
             Ok(_) => Err(StreamError::Diverged(peer.position)),
             Err(_) => Err(self.impossible(peer.position).into()),
         }
@@ -268,6 +269,9 @@ impl Sender {
         }
         self.limit = self.limit.furthest(credit.limit);
         self.peer_received = self.peer_received.max(credit.received);
+        if planted::is(Bug::FreedOnReceived) {
+            self.replay.free(credit.received);
+        }
         if let Some(line) = &mut self.line {
             line.arrived(credit.received);
         }
@@ -361,6 +365,9 @@ impl Sender {
             return Ok(());
         }
         let confirmed = self.points.confirm(serial);
+        if planted::is(Bug::ConfirmedBeyondSent) && confirmed.is_err() {
+            return Ok(());
+        }
         let confirmed =
             confirmed.map_err(|NotPlaced { serial, next }| Violation::ConfirmedUnplaced { serial, next })?;
         let Some(secured) = confirmed else { return Ok(()) };
@@ -392,7 +399,8 @@ impl Sender {
             return None;
         }
         //= S-26, S-31
-        let credit = self.limit.since(cursor);
+        let limit = if planted::is(Bug::CreditIgnored) { self.replay.end() } else { self.limit };
+        let credit = limit.since(cursor);
         let window = base.bytes.saturating_add(self.window.bytes).saturating_sub(cursor.bytes);
         let tentative = line.tentative_bytes.unwrap_or(u64::MAX);
         let room = Position { messages: credit.messages, bytes: credit.bytes.min(window).min(tentative) };

@@ -2,6 +2,7 @@
 
 use crate::activity::Name;
 use crate::id::{Attempt, CallAttempt, Fingerprint, Sequence, SlotId};
+use crate::planted::{self, Bug};
 use crate::policy::Cancellation;
 use crate::record::{CallRecord, SlotRecord};
 use crate::stream::secured::Resumption;
@@ -282,11 +283,13 @@ impl Slot {
             Phase::Unused => return Err(AdmitError::Stale { call, last: self.last }),
             _ => {}
         }
-        if self.fingerprint().is_some_and(|fingerprint| fingerprint != admit.fingerprint) {
+        if self.fingerprint().is_some_and(|fingerprint| fingerprint != admit.fingerprint)
+            && !planted::is(Bug::FingerprintNotCompared)
+        {
             //= I4
             return Err(AdmitError::FalseRetry(call));
         }
-        if attempt < self.attempt {
+        if attempt < self.attempt && !planted::is(Bug::AttemptNotCompared) {
             return Err(AdmitError::Fenced { attempt, latest: self.attempt });
         }
         // A first attempt is sent once (C-20), so the one that the slot knows was another call's.
@@ -309,6 +312,9 @@ impl Slot {
                 run.admission()
             }
             Phase::Doubtful { .. } => return Err(AdmitError::NotRecorded(call)),
+            Phase::Begun { .. } if planted::is(Bug::BegunNotExecuted) => {
+                return Err(AdmitError::Settled(call));
+            }
             Phase::Begun { .. } | Phase::Unknown { .. } | Phase::Unused | Phase::Settled => {
                 Admission::Unknown
             }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::error::Outcome;
+use crate::error::{Code, Outcome};
 use crate::id::Attempt;
 
 //= test C-7
@@ -15,6 +15,17 @@ fn a_retry_gets_the_first_reply() {
         assert_eq!(world.admit(attempt, 1), Ok(Admission::Replay(reply("first"))));
     }
     world.run("0.2.0");
+}
+
+//= test C-14
+#[test]
+fn a_failure_is_recorded_and_told_again_like_any_reply() {
+    let mut world = World::open();
+    world.run("0.1.0");
+    let failure = Reply { code: Code::NotFound as u8, ..reply("") };
+    assert!(world.session.complete(id("0.1.0"), failure.clone(), None));
+    assert_eq!(world.admit("0.1.1", 1), Ok(Admission::Replay(failure.clone())));
+    assert_eq!(world.ask(id("0.1.0"), false, false), CallState::Done(Kept::Whole(failure)));
 }
 
 //= test C-9

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::has_room;
 use crate::frame::{SyncAck, SyncPoint};
+use crate::planted::{self, Bug};
 use crate::policy::Secure;
 use crate::stream::Config;
 use crate::stream::error::{SecureError, StreamError};
@@ -203,7 +204,7 @@ impl Securing {
         let Some(Waiting { point, .. }) = last else { return };
         let declared = Declared { point, state };
         self.declared = Some(declared.clone());
-        if !self.held {
+        if !self.held || planted::is(Bug::PointBeforeRecord) {
             self.count(declared);
         }
     }

@@ -2,6 +2,7 @@
 
 use super::Sender;
 use crate::frame::{PointKind, SyncPoint};
+use crate::planted::{self, Bug};
 use crate::stream::answer::Answered;
 
 /// A dialogue unit that is being closed: its major point is placed, and the own application was not told that it is
@@ -57,7 +58,9 @@ impl Sender {
     //= S-6, S-7, I17
     pub fn close_unit(&mut self) -> bool {
         let unconfirmed = self.points.serials().unconfirmed;
-        let is_closed = self.unit.as_ref().is_some_and(|unit| unit.passed && unit.point.serial < unconfirmed);
+        let is_passed = |unit: &Unit| unit.passed || planted::is(Bug::MajorNotAwaited);
+        let is_closed =
+            self.unit.as_ref().is_some_and(|unit| is_passed(unit) && unit.point.serial < unconfirmed);
         if is_closed {
             self.unit = None;
         }

@@ -5,12 +5,16 @@ use super::answering::Unit;
 use super::line::Line;
 use crate::dialog::Sending;
 use crate::frame::PointKind;
+use crate::planted::{self, Bug};
 use crate::stream::position::Serial;
 
 impl Sender {
     /// From now on it sends that and no more, over all attempts.
     //= I16
     pub fn set_sending(&mut self, sending: Sending) {
+        if planted::is(Bug::DataOutOfTurn) && sending == Sending::Again {
+            return;
+        }
         let goes_back = sending == Sending::Separated;
         // A separating point that follows a major one without an answer cannot be placed, whatever comes yet.
         self.is_stuck = goes_back && (self.is_stuck || self.unit.is_some());

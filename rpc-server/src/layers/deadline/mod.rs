@@ -12,6 +12,7 @@ use http::{Request, Response};
 use http_body::Body as _;
 use pin_project_lite::pin_project;
 use rpc_core::error::{Outcome, Reason};
+use rpc_core::planted::{self, Bug};
 use rpc_core::policy::MethodPolicy;
 use rpc_proto::deadline::{self, InvalidTimeout};
 use rpc_proto::status::Refusal;
@@ -134,7 +135,8 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         if let Poll::Ready(Ok(response)) = this.inner.poll(cx) {
-            return Poll::Ready(Ok(match this.limit.take() {
+            let limit = this.limit.take().filter(|_| !planted::is(Bug::DeadlineNotOnStreams));
+            return Poll::Ready(Ok(match limit {
                 Some(limit) if !response.body().is_end_stream() => {
                     response.map(|body| Body::new(DeadlineBody::new(body, limit)))
                 }

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use http::{Request, Response};
 use rpc_core::error::Reason;
 use rpc_core::id::ConnectionId;
+use rpc_core::planted::{self, Bug};
 use rpc_core::policy::MethodPolicy;
 use rpc_core::registry::Released;
 use rpc_core::session::{Session as Core, SessionUnknown};
@@ -204,7 +205,9 @@ fn judge(
 ) -> Result<(), Refused> {
     //= A-13
     //= I22
-    if identity.is_some_and(|identity| identity.principal() != session.principal()) {
+    if identity.is_some_and(|identity| identity.principal() != session.principal())
+        && !planted::is(Bug::PrincipalNotCompared)
+    {
         let renews = matches!(target, Target::SessionService(Verb::Renew));
         return Err(if renews { Refused::Principal } else { Refused::Unknown });
     }
@@ -261,3 +264,6 @@ fn without_session(identity: Option<&Identity>, target: &Target<'_>) -> Result<(
 fn service_of(policy: &MethodPolicy) -> &'static str {
     policy.path.trim_start_matches('/').split('/').next().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;
