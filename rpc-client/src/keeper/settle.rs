@@ -9,6 +9,7 @@ use rpc_core::error::Reason;
 use rpc_core::id::{CallId, Sequence};
 use rpc_core::planted::{self, Bug};
 use rpc_proto::pb::session::v1::query_response::State;
+use rpc_proto::pb::session::v1::{QueryRequest, QueryResponse};
 use rpc_proto::status::Details;
 use tokio::time::{sleep, timeout};
 
@@ -59,6 +60,23 @@ async fn ask(core: &Core, calls: &[CallId]) {
 }
 
 async fn settle(core: &Core, call: CallId) {
+    let Some(answer) = query(core, call).await else { return };
+    let last = Sequence(answer.last_sequence);
+    match answer.state() {
+        State::NotExecuted | State::Done | State::Unknown | State::Forgotten => {
+            core.slots.settled(call, last)
+        }
+        // This server does not know the call before this one, which ended as *unknown* at another server. It is used up
+        // first, or this one could never be the next.
+        State::Absent if last.next() < call.sequence => {
+            let _ = query(core, CallId { sequence: last.next(), ..call }).await;
+        }
+        State::Running | State::Absent | State::Interrupted | State::Unspecified => {}
+    }
+}
+
+/// One question, which settles the call if it has not arrived, and stops it if it runs; `None` if it was not answered.
+async fn query(core: &Core, call: CallId) -> Option<QueryResponse> {
     let (mut client, proofs) = core.client();
     let query = QueryRequest {
         slot: call.slot.0,
@@ -67,20 +85,15 @@ async fn settle(core: &Core, call: CallId) {
         cancel: true,
         ..QueryRequest::default()
     };
-    let Ok(answer) = timeout(QUERY_TIMEOUT, client.query(query)).await else { return };
-    match answer.map(tonic::Response::into_inner) {
-        Ok(answer) => match answer.state() {
-            State::NotExecuted | State::Done | State::Unknown | State::Forgotten => {
-                core.slots.settled(call, Sequence(answer.last_sequence));
-            }
-            State::Running | State::Absent | State::Interrupted | State::Unspecified => {}
-        },
+    match timeout(QUERY_TIMEOUT, client.query(query)).await.ok()? {
+        Ok(answer) => Some(answer.into_inner()),
         Err(status) => {
             let details = Details::of(&status);
             core.note(&details, proofs);
             if details.reason == Some(Reason::CallMisordered) {
                 core.slots.retire(call);
             }
+            None
         }
     }
 }

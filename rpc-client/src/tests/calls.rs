@@ -139,6 +139,25 @@ async fn a_cancelled_call_is_settled_before_its_slot_is_used_again() {
     assert_eq!(fake.calls(ONCE)[2], "0.2.0");
 }
 
+/// The call before it was told as *unknown* by a server that is gone, and the one that is asked never saw it.
+//= test C-38
+#[tokio::test(start_paused = true)]
+async fn a_call_after_one_that_the_server_does_not_know_is_settled() {
+    let fake = Fake::new(|seen| match (seen.path.as_str(), seen.earlier) {
+        (ONCE, 0) => Some(refusal(Reason::OutcomeUnknown, Outcome::Unknown)),
+        (ONCE, 1) => Some(Act::Hang),
+        (QUERY, 0) => Some(found(State::Absent, 0)),
+        _ => None,
+    });
+    let session = fake.builder().slots(1).open().await.unwrap();
+    call(&session, ONCE).await.unwrap_err();
+    timeout(Duration::from_secs(1), call(&session, ONCE)).await.unwrap_err();
+    let mut events = session.events();
+    event(&mut events, |event| matches!(event, Event::CallSettled(_))).await;
+    let asked: Vec<_> = fake.seen(QUERY).iter().map(|seen| seen.parse::<QueryRequest>().sequence).collect();
+    assert_eq!(asked, [2, 1, 2]);
+}
+
 //= test C-40
 #[tokio::test(start_paused = true)]
 async fn a_table_full_of_cancelled_calls_does_not_hang_callers() {

@@ -21,6 +21,7 @@ mod outbox;
 mod recording;
 mod release;
 mod restore;
+mod settling;
 mod slots;
 mod tally;
 mod tickets;
@@ -48,6 +49,7 @@ use crate::time::Timestamp;
 use lease::Lease;
 use outbox::Outbox;
 use release::Releasing;
+use settling::Settling;
 use slots::Slots;
 use tally::Tally;
 use wanted::Wanted;
@@ -107,8 +109,9 @@ pub struct Session {
     created: RecordId,
     /// The store has it under the epoch of a server that is gone: the first request of its owner claims it.
     unclaimed: bool,
-    /// The last record that decided a call without a reply of its handler: it had not arrived, or was stopped.
-    settled: RecordId,
+    /// The record of the claim, until the store has answered for it, and the epoch before it.
+    claiming: Option<(RecordId, Epoch)>,
+    settling: Settling,
     outbox: Outbox,
 }
 
@@ -133,7 +136,8 @@ impl Session {
             token: release_token(&agreement, ReleaseToken::new),
             created: RecordId::default(),
             unclaimed: false,
-            settled: RecordId::default(),
+            claiming: None,
+            settling: Settling::default(),
             outbox: Outbox::default(),
             agreement,
         };
@@ -353,7 +357,11 @@ impl Session {
         true
     }
 
+    /// Has the store make a change. Whatever a server does in a session that it found comes after its claim, but the end.
     fn persist(&mut self, change: Change) -> RecordId {
+        if !matches!(change, Change::End(_)) {
+            self.claim();
+        }
         self.outbox.persist(self.epoch, change)
     }
 

@@ -14,6 +14,8 @@ use crate::record::Change;
 pub(super) struct Outbox {
     made: RecordId,
     durable: RecordId,
+    /// What is written under a new epoch waits for the record that claims it: the epoch may go to another server.
+    claim: RecordId,
     ready: VecDeque<Effect>,
     held: VecDeque<(RecordId, Effect)>,
 }
@@ -22,8 +24,23 @@ impl Outbox {
     /// Sends a change to the store.
     pub(super) fn persist(&mut self, epoch: Epoch, change: Change) -> RecordId {
         self.made = self.made.next();
-        self.ready.push_back(Effect::Persist { record: self.made, epoch, change });
+        self.after(self.claim, Effect::Persist { record: self.made, epoch, change });
         self.made
+    }
+
+    /// Claims the epoch `next` for what is written from now on.
+    //= C-53
+    pub(super) fn claim(&mut self, epoch: Epoch, next: Epoch) -> RecordId {
+        self.claim = self.persist(epoch, Change::Claim(next));
+        self.claim
+    }
+
+    /// The store has refused the claim: takes back everything that was to follow it.
+    pub(super) fn unclaimed(&mut self, claim: RecordId) -> Vec<Effect> {
+        let lost = self.failed(claim);
+        self.claim = RecordId::default();
+        self.durable = self.made;
+        lost
     }
 
     /// Lets `effect` out once `record` is durable.
@@ -106,6 +123,40 @@ mod tests {
         assert_eq!(drain(&mut outbox), ["answer 2"]);
         outbox.after(first, answer(4));
         assert_eq!(drain(&mut outbox), ["answer 4"]);
+    }
+
+    //= test C-53
+    #[test]
+    fn nothing_is_written_under_an_epoch_that_is_not_claimed_yet() {
+        let mut outbox = Outbox::default();
+        let next = Epoch::FIRST.next();
+        let claim = outbox.claim(Epoch::FIRST, next);
+        let first = outbox.persist(next, Change::Forget);
+        outbox.after(first, answer(1));
+        outbox.at_once(answer(2));
+        assert_eq!(drain(&mut outbox), ["persist 1", "answer 2"]);
+        outbox.durable(claim);
+        assert_eq!(drain(&mut outbox), ["persist 2"]);
+        outbox.durable(first);
+        assert_eq!(drain(&mut outbox), ["answer 1"]);
+        outbox.persist(next, Change::Forget);
+        assert_eq!(drain(&mut outbox), ["persist 3"]);
+    }
+
+    //= test C-53
+    #[test]
+    fn nothing_follows_a_claim_that_was_refused() {
+        let mut outbox = Outbox::default();
+        let next = Epoch::FIRST.next();
+        let claim = outbox.claim(Epoch::FIRST, next);
+        let first = outbox.persist(next, Change::Forget);
+        outbox.after(first, answer(1));
+        assert_eq!(outbox.unclaimed(claim).len(), 2, "the write, and its answer");
+        let second = outbox.persist(Epoch::FIRST, Change::Forget);
+        outbox.after(second, answer(2));
+        assert_eq!(drain(&mut outbox), ["persist 1", "persist 3"]);
+        outbox.durable(second);
+        assert_eq!(drain(&mut outbox), ["answer 2"]);
     }
 
     #[test]

@@ -234,7 +234,7 @@ impl Session {
         let is_kept = keeping != Keeping::Memory && self.state.end().is_none();
         let is_kept = is_kept && !planted::is(Bug::StopNotRecorded);
         if is_kept {
-            self.settled = self.persist_slot(call.slot);
+            self.persist_settled(call.slot);
         }
         self.calls_may_have_finished();
     }
@@ -258,12 +258,11 @@ impl Session {
         }
         let answer = Answer::Queried(state, self.slots.last(call.slot));
         let answer = Effect::Answer { request, answer };
-        if settled {
-            let record = self.persist_slot(call.slot);
-            self.settled = record;
+        if settled || self.settling.is_refused(call.slot) {
+            self.persist_settled(call.slot);
         }
         // Whoever asks again gets the same answer, and no earlier.
-        self.outbox.after(self.settled, answer);
+        self.outbox.after(self.settling.last(), answer);
         Ok(())
     }
 
@@ -272,6 +271,8 @@ impl Session {
         if record >= self.created {
             self.step(Input::OpenDurable);
         }
+        self.claiming = self.claiming.filter(|(claim, _)| *claim > record);
+        self.settling.durable(record);
         self.outbox.durable(record);
         let mut finished = false;
         while let Some(call) = self.slots.recorded(record) {
@@ -312,10 +313,25 @@ impl Session {
         if record == self.created {
             return self.store_lost(record, error);
         }
-        if let Some(call) = self.slots.recorded_by(record) {
-            self.doubt(call, error.reason());
-        }
-        for effect in self.outbox.refused(record) {
+        self.settling.refused(record);
+        let refused = match self.claim_lost(record) {
+            Some(unwritten) => {
+                // The next write claims it again.
+                self.unclaimed = true;
+                self.settling.all_refused();
+                for call in self.slots.recorded_from(record) {
+                    self.doubt(call, error.reason());
+                }
+                unwritten
+            }
+            None => {
+                if let Some(call) = self.slots.recorded_by(record) {
+                    self.doubt(call, error.reason());
+                }
+                self.outbox.refused(record)
+            }
+        };
+        for effect in refused {
             match effect {
                 Effect::Dispatch(call) => {
                     self.slots.retract(call);
@@ -331,7 +347,7 @@ impl Session {
     /// Nobody knows what the store has of `record` and of what came after it.
     //= C-59
     fn store_lost(&mut self, record: RecordId, error: &WriteError) {
-        let lost = self.outbox.failed(record);
+        let lost = self.claim_lost(record).unwrap_or_else(|| self.outbox.failed(record));
         // The end comes before the answers: who was told that nothing was opened finds nothing the next time.
         self.end_for(error);
         for call in self.slots.recorded_from(record) {
@@ -386,6 +402,13 @@ impl Session {
             }
             None => self.persist_slot(slot),
         }
+    }
+
+    /// Writes that a call was decided without a reply of its handler.
+    fn persist_settled(&mut self, slot: SlotId) {
+        let record = self.persist_slot(slot);
+        let record = if planted::is(Bug::SettledBeforeRecord) { RecordId::default() } else { record };
+        self.settling.written(record, slot);
     }
 
     fn persist_slot(&mut self, slot: SlotId) -> RecordId {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::lease::Lease;
 use super::lifecycle::State;
 use super::outbox::Outbox;
+use super::settling::Settling;
 use super::slots::Slots;
 use super::tally::Tally;
-use super::{Authority, RecordId, Session, release_token};
+use super::{Authority, Effect, RecordId, Session, release_token};
 use crate::id::{Epoch, SessionId};
 use crate::planted::{self, Bug};
 use crate::record::{SessionRecord, SlotRecord};
@@ -61,7 +62,8 @@ impl Session {
             token: release_token(&agreement, ReleaseToken::unknown),
             created: RecordId::default(),
             unclaimed: true,
-            settled: RecordId::default(),
+            claiming: None,
+            settling: Settling::default(),
             outbox: Outbox::default(),
             agreement,
         }
@@ -75,5 +77,15 @@ impl Session {
             self.epoch = before.next();
             self.claiming = Some((self.outbox.claim(before, self.epoch), before));
         }
+    }
+
+    /// The store has refused `record`. Where it was the claim, the session is under its old epoch again, and gives what was
+    /// to be written after it: none of that has left.
+    pub(super) fn claim_lost(&mut self, record: RecordId) -> Option<Vec<Effect>> {
+        let (claim, before) = self.claiming.filter(|(claim, _)| *claim == record)?;
+        self.claiming = None;
+        // Another server may have the epoch that was claimed.
+        self.epoch = before;
+        Some(self.outbox.unclaimed(claim))
     }
 }

@@ -348,35 +348,97 @@ fn the_first_request_of_the_owner_takes_the_session_over() {
     assert!(world.present(NEXT_TICKET).is_err());
     assert_eq!(world.changes(), [], "a stranger takes nothing over");
     world.present(TICKET).unwrap();
-    let before = Epoch::FIRST;
-    let claims: Vec<_> = world
-        .left()
-        .into_iter()
-        .filter_map(|effect| match effect {
-            Effect::Persist { epoch, change, .. } => Some((epoch, change)),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(claims, [(before, Change::Claim(before.next()))]);
-    assert_eq!(world.session.epoch(), before.next());
+    assert_eq!(written(&mut world), [(Epoch::FIRST, Change::Claim(Epoch::FIRST.next()))]);
+    assert_eq!(world.session.epoch(), Epoch::FIRST.next());
     world.present(TICKET).unwrap();
     world.session.admit(kept("0.2.0", STORE)).unwrap();
+    assert_eq!(written(&mut world), [], "nothing before the epoch is this server's");
+    world.store_answers();
+    assert!(matches!(written(&mut world)[..], [(epoch, Change::Slot(_))] if epoch == Epoch::FIRST.next()));
+}
+
+/// What left for the store since the last look, and under which epoch.
+fn written(world: &mut World) -> Vec<(Epoch, Change)> {
+    let left = world.left().into_iter();
+    let written = left.filter_map(|effect| match effect {
+        Effect::Persist { epoch, change, .. } => Some((epoch, change)),
+        _ => None,
+    });
+    written.collect()
+}
+
+/// Another server was faster, and may have the very epoch that this one claimed.
+//= test C-53
+//= test I7
+#[test]
+fn nothing_is_written_after_a_claim_that_was_fenced() {
+    let mut world = World::open().restart(Vec::new(), false);
+    world.present(TICKET).unwrap();
+    world.session.admit(kept("0.1.0", STORE)).unwrap();
+    world.session.admit(kept("1.1.0", Keeping::Transaction)).unwrap();
     world.drain();
-    let epochs: Vec<_> = world
-        .effects
-        .iter()
-        .filter_map(|effect| match effect {
-            Effect::Persist { epoch, .. } => Some(*epoch),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(epochs, [before.next()]);
-    // The claim failed: another was faster, and nothing of this is true.
     let claim = world.pending[0];
-    world.session.store_failed(claim, &WriteError::Fenced { stored: Epoch(9) });
-    let refused = Effect::NotRecorded(id("0.2.0"), Reason::SessionFenced);
-    assert!(world.left().contains(&refused));
+    world.effects.clear();
+    world.session.complete(id("1.1.0"), reply("r"), None);
+    world.session.store_failed(claim, &WriteError::Fenced { stored: Epoch::FIRST.next() });
+    let left = world.left();
+    for call in ["0.1.0", "1.1.0"] {
+        assert!(left.contains(&Effect::NotRecorded(id(call), Reason::SessionFenced)), "{left:?}");
+    }
+    let epochs = left.iter().filter_map(|effect| match effect {
+        Effect::Persist { epoch, .. } => Some(*epoch),
+        _ => None,
+    });
+    assert!(epochs.into_iter().all(|epoch| epoch == Epoch::FIRST), "one that the store has left behind");
     assert!(world.present(TICKET).is_err());
+}
+
+//= test C-53
+#[test]
+fn a_claim_that_the_store_never_saw_is_made_again() {
+    let mut world = World::open().restart(Vec::new(), false);
+    world.present(TICKET).unwrap();
+    world.session.admit(kept("0.1.0", STORE)).unwrap();
+    world.drain();
+    let claim = world.pending[0];
+    world.effects.clear();
+    world.session.store_failed(claim, &WriteError::Overloaded);
+    assert_eq!(world.left(), [Effect::NotRecorded(id("0.1.0"), Reason::StoreUnavailable)]);
+    assert_eq!(world.session.epoch(), Epoch::FIRST);
+    assert_eq!(world.session.admit(kept("0.1.1", STORE)), Ok(Admission::RunWhenRecorded));
+    assert_eq!(written(&mut world), [(Epoch::FIRST, Change::Claim(Epoch::FIRST.next()))]);
+    world.store_answers();
+    world.store_answers();
+    assert!(world.left().contains(&Effect::Dispatch(id("0.1.0"))));
+}
+
+/// A call that the store does not know as settled could still run at the next server.
+//= test C-31
+//= test I3
+#[test]
+fn a_call_is_settled_when_the_store_knows_it() {
+    let mut world = World::open();
+    let call = id("0.1.0");
+    let ask = |world: &mut World| {
+        let request = world.request();
+        world.session.query(call, true, false, request).unwrap();
+        world.drain();
+    };
+    ask(&mut world);
+    let (record, _) = world.change();
+    world.session.store_failed(record, &WriteError::Overloaded);
+    assert!(matches!(world.answers()[..], [(_, Answer::Failed(Reason::StoreUnavailable))]));
+    ask(&mut world);
+    let left = world.left();
+    assert!(
+        matches!(&left[..], [Effect::Persist { change: Change::Slot(_), .. }]),
+        "and no answer: {left:?}"
+    );
+    world.store_answers();
+    assert!(matches!(world.answers()[..], [(_, Answer::Queried(CallState::NotExecuted, _))]));
+    world.effects.clear();
+    ask(&mut world);
+    assert!(matches!(world.left()[..], [Effect::Answer { .. }]), "nothing is written again");
 }
 
 #[test]
