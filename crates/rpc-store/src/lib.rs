@@ -48,6 +48,8 @@ mod crash;
 mod encode;
 mod engine;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod inventory;
 mod journal;
 mod layout;

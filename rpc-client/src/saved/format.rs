@@ -63,7 +63,7 @@ pub(super) fn encode(saved: &SavedSession) -> Vec<u8> {
 
 fn put_agreement(out: &mut Vec<u8>, agreement: &Agreement) {
     out.put_u32_le(agreement.version);
-    out.put_u32_le(agreement.units.iter().fold(0, |units, unit| units | 1 << unit.number()));
+    out.put_u32_le(unit_bits(agreement.units));
     for duration in [agreement.lease, agreement.linger] {
         out.put_u64_le(duration.as_secs());
         out.put_u32_le(duration.subsec_nanos());
@@ -112,9 +112,12 @@ fn take_session(from: &mut &[u8]) -> Result<SavedSession, SavedError> {
     let number = SessionId::new(from.try_get_u64_le().map_err(damaged)?).ok_or(SavedError::Damaged)?;
     let epoch = Epoch(from.try_get_u64_le().map_err(damaged)?);
     let current = take_ticket(from)?;
-    let has_previous = from.try_get_u8().map_err(damaged)?;
-    let previous = take_ticket(from)?;
-    let tickets = Tickets { current, previous: (has_previous == 1).then_some(previous) };
+    let previous = match (from.try_get_u8().map_err(damaged)?, take_ticket(from)?) {
+        (0, Ticket(bytes)) if bytes == [0; Ticket::BYTES] => None,
+        (1, previous) => Some(previous),
+        _ => return Err(SavedError::Damaged),
+    };
+    let tickets = Tickets { current, previous };
     let target = take_text(from)?;
     let agreement = take_agreement(from)?;
     let services = take_many(from, |from| {
@@ -128,7 +131,7 @@ fn take_session(from: &mut &[u8]) -> Result<SavedSession, SavedError> {
 
 fn take_agreement(from: &mut &[u8]) -> Result<Agreement, SavedError> {
     let version = from.try_get_u32_le().map_err(damaged)?;
-    let units = from.try_get_u32_le().map_err(damaged)?;
+    let units = take_units(from)?;
     let lease = take_duration(from)?;
     let linger = take_duration(from)?;
     let slots = from.try_get_u32_le().map_err(damaged)?;
@@ -137,7 +140,7 @@ fn take_agreement(from: &mut &[u8]) -> Result<Agreement, SavedError> {
     }
     Ok(Agreement {
         version,
-        units: Units::from_iter(Unit::ALL.into_iter().filter(|unit| units >> unit.number() & 1 == 1)),
+        units,
         lease,
         linger,
         slots,
@@ -152,6 +155,17 @@ fn take_agreement(from: &mut &[u8]) -> Result<Agreement, SavedError> {
             Ok(ServiceGrant { name: take_text(from)?, result: Grant::Granted })
         })?,
     })
+}
+
+/// A bit that names no unit is damage: without the unit the session would not be what was agreed.
+fn take_units(from: &mut &[u8]) -> Result<Units, SavedError> {
+    let bits = from.try_get_u32_le().map_err(damaged)?;
+    let units = Units::from_iter(Unit::ALL.into_iter().filter(|unit| bits >> unit.number() & 1 == 1));
+    if unit_bits(units) == bits { Ok(units) } else { Err(SavedError::Damaged) }
+}
+
+fn unit_bits(units: Units) -> u32 {
+    units.iter().fold(0, |bits, unit| bits | 1 << unit.number())
 }
 
 fn take_ticket(from: &mut &[u8]) -> Result<Ticket, SavedError> {

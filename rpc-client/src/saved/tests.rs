@@ -97,6 +97,22 @@ fn contents_that_cannot_be_are_refused() {
     }
 }
 
+/// A flag of 2 was read as "no ticket before this one", a ticket without its flag was forgotten, and units that nobody knows
+/// were dropped: what came back was not what the file said. Found by the fuzzer.
+#[test]
+fn there_is_one_spelling_of_each_session() {
+    let whole = saved(None).to_bytes();
+    let flag = 8 + 4 + 8 + 8 + 32;
+    let units = flag + 1 + 32 + 2 + saved(None).target.len() + 4;
+    let (kernel, unknown) = ((units, whole[units] | 1), (units + 3, 0x80));
+    for (at, value) in [(flag, 2), (flag, 1 << 7), (flag + 1, 9), kernel, unknown] {
+        let mut changed = whole[..whole.len() - 4].to_vec();
+        changed[at] = value;
+        changed.extend(crc32c::crc32c(&changed).to_le_bytes());
+        assert!(matches!(SavedSession::from_bytes(&changed), Err(SavedError::Damaged)), "byte {at}: {value}");
+    }
+}
+
 //= test W-13
 #[test]
 fn a_saved_session_does_not_print_its_tickets() {
