@@ -46,7 +46,7 @@ pub struct Worker {
 }
 
 /// Whose activity, and which.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// Whose. Only calls of the same principal find it.
     pub principal: Principal,

@@ -1,6 +1,7 @@
 //! Identifiers. Numbers that could be confused are types of their own; secrets do not print.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::num::NonZeroU64;
 use std::str::FromStr;
 
@@ -229,6 +230,12 @@ impl PartialEq for TicketHash {
 
 impl Eq for TicketHash {}
 
+impl Hash for TicketHash {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
 impl fmt::Debug for TicketHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TicketHash(..)")
@@ -291,5 +298,15 @@ mod tests {
     fn secrets_do_not_print() {
         assert_eq!(format!("{:?}", Ticket([7; 32])), "Ticket(..)");
         assert_eq!(format!("{:?}", TicketHash([7; 32])), "TicketHash(..)");
+    }
+
+    #[test]
+    fn each_byte_of_a_ticket_counts() {
+        let ticket = TicketHash([7; 32]);
+        for byte in 0..32 {
+            let mut other = ticket;
+            other.0[byte] ^= 1;
+            assert_ne!(ticket, other, "byte {byte}");
+        }
     }
 }

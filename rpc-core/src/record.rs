@@ -14,7 +14,7 @@ use crate::stream::secured::Resumption;
 use crate::transaction::Transaction;
 
 /// The recorded reply of a call. The shell made the parts and reads them; the core keeps and counts them.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Reply {
     /// gRPC status code; 0: the call succeeded.
     pub code: u8,
@@ -44,7 +44,7 @@ impl std::fmt::Debug for Reply {
 }
 
 /// The tickets that prove ownership of a session, as hashes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TicketHashes {
     /// The one in use.
     pub current: TicketHash,
@@ -56,7 +56,7 @@ pub struct TicketHashes {
 ///
 /// Leases are kept as durations (in the agreement) and start again on load; the end of the session's authority is a
 /// time of the world, because it comes from a token.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SessionRecord {
     /// Whose it is.
     pub principal: Principal,
@@ -73,7 +73,7 @@ pub struct SessionRecord {
 }
 
 /// What a slot remembers of its last call, as the store keeps it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SlotRecord {
     /// The slot.
     pub slot: SlotId,
@@ -84,7 +84,7 @@ pub struct SlotRecord {
 }
 
 /// An activity as the store keeps it, from the call that begins it on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ActivityRecord {
     /// Whose, and which.
     pub key: Key,
@@ -117,7 +117,7 @@ impl SlotRecord {
 }
 
 /// What the store knows of a call.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum CallRecord {
     /// It was admitted. Its handler may have begun, and nobody knows how far it came if its server is gone.
     Begun(Fingerprint),
@@ -150,7 +150,7 @@ pub enum End {
 
 /// What was exchanged in a session, over its whole life as far as the server that says this knows: of the time of a server
 /// that is gone, what the slots remember.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Summary {
     /// Protected calls that were admitted, and streams with checkpoints. The next three numbers together.
     pub calls: u64,
@@ -167,7 +167,7 @@ pub struct Summary {
 }
 
 /// What is kept of a release, so that its answer can be asked for again.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Receipt {
     /// Who may ask.
     pub tickets: TicketHashes,
@@ -176,7 +176,7 @@ pub struct Receipt {
 }
 
 /// What is remembered of an ended session for the retention time.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Tombstone {
     /// Whose it was.
     pub principal: Principal,
@@ -189,7 +189,7 @@ pub struct Tombstone {
 }
 
 /// One change of one session.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Change {
     /// The session begins. Refused if the store knows the number already.
     Create(Box<SessionRecord>),
@@ -260,7 +260,7 @@ impl Change {
 }
 
 /// A change with the epoch under which it is made. It succeeds only while the stored epoch is this one (I7).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Write {
     /// The session.
     pub session: SessionId,

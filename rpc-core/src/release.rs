@@ -42,7 +42,7 @@ impl ReleaseTokenError {
 }
 
 /// Who owns the release token, and who asks for it, as one side knows it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct ReleaseToken {
     tokens: Tokens,
     is_first: bool,

@@ -29,7 +29,7 @@ impl Version {
 }
 
 /// A value with its version. `Debug` shows no bytes.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Versioned {
     /// Which commit wrote it.
     pub version: Version,
@@ -62,7 +62,7 @@ pub enum TransactionError {
 }
 
 /// What one call has read and is going to write. `Debug` shows counts.
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Transaction {
     reads: BTreeMap<Bytes, Version>,
     writes: BTreeMap<Bytes, Option<Bytes>>,

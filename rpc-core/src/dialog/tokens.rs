@@ -8,7 +8,7 @@ use crate::stream::error::Violation;
 ///
 /// A giver stops to own a token when it hands it over, its taker begins when it hears that: so there is never a second
 /// owner (I15), and between the two there is none.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub(crate) struct Tokens {
     available: TokenSet,
     mine: TokenSet,

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::hash::{Hash, Hasher};
 
 use crate::id::{Attempt, CallAttempt, CallId, Sequence, SlotId};
 use crate::planted::{self, Bug};
@@ -13,7 +14,7 @@ use crate::planted::{self, Bug};
 /// [settled](Calls::settled).
 ///
 /// Where another process made the calls before, the [slots are resolved](Calls::resumed) first.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Calls {
     slots: Vec<Slot>,
     /// Exactly the slots whose state is `Free`; the lowest first, so that few slots are used if few are needed and the
@@ -24,14 +25,14 @@ pub struct Calls {
     retired: usize,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 struct Slot {
     /// Last sequence that may have been admitted or settled. It never goes down (I5).
     used: Sequence,
     state: State,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum State {
     Free,
     /// Another process made calls in it, and nobody knows how many.
@@ -302,6 +303,13 @@ impl Calls {
             slot.state = State::Free;
             self.free.push(Reverse(call.slot));
         }
+    }
+}
+
+impl Hash for Calls {
+    /// Which slots are free is told by the slots.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.slots.hash(state);
     }
 }
 

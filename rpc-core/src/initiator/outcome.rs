@@ -44,7 +44,7 @@ impl Word {
 }
 
 /// Everything known of the attempts of one call so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Evidence {
     in_doubt: bool,
 }

@@ -19,13 +19,13 @@ const LEAP: u64 = 1 << 44;
 /// An acceptor that has forgotten calls (C-58) answers that it does not know. What it takes for the next sequence may
 /// then be one that was used, so one is used up that no process has reached.
 //= C-60
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Resolution {
     slot: SlotId,
     step: Step,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Step {
     /// Where is the slot?
     Look,
@@ -34,7 +34,7 @@ enum Step {
 }
 
 /// A question to the acceptor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Question {
     /// About this sequence of the slot.
     pub sequence: Sequence,

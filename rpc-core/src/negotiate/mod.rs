@@ -86,7 +86,7 @@ impl Default for Offer {
 }
 
 /// What the two sides will use. Constant for the life of the session.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Agreement {
     /// Protocol version.
     pub version: u32,

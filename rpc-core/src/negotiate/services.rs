@@ -27,7 +27,7 @@ pub struct Offered<'a> {
 }
 
 /// The answer for one service.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ServiceGrant {
     /// Full name.
     pub name: String,

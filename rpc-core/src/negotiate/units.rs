@@ -119,7 +119,7 @@ impl fmt::Display for Unit {
 }
 
 /// A set of units.
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Units(u16);
 
 impl Units {

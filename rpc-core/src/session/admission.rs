@@ -47,7 +47,7 @@ impl Keeping {
 }
 
 /// A protected call that asks to run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Admit {
     /// Which try of which call.
     pub attempt: CallAttempt,
@@ -62,7 +62,7 @@ pub struct Admit {
 }
 
 /// What a protected call gets.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Admission {
     /// It is admitted: run the handler, then `complete` or `abandon` the call.
     Run,
@@ -86,7 +86,7 @@ impl Admission {
 }
 
 /// Why a protected call is not admitted. Nothing ran and nothing changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum AdmitError {
     /// The session has fewer slots.
     #[error("slot {slot} is out of range, the session has {slots}")]

@@ -10,7 +10,7 @@ use crate::principal::Principal;
 use crate::time::Timestamp;
 
 /// What the token of a session allows, and until when.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Authority {
     /// When it ends, on the shell's clock; [`Timestamp::NEVER`]: with the session.
     pub until: Timestamp,

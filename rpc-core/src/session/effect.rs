@@ -29,7 +29,7 @@ impl fmt::Display for RecordId {
 }
 
 /// One thing to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Effect {
     /// Give this change to the store; tell the session by `durable` or `store_failed` what became of it.
     Persist {
@@ -66,7 +66,7 @@ pub enum Effect {
 }
 
 /// The answer to a request of the session service.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Answer {
     /// The session is open.
     Opened {

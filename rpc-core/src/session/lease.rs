@@ -6,7 +6,7 @@ use super::lifecycle::State;
 use crate::time::Timestamp;
 
 /// The two times that keep a session alive: the lease while a connection carries it, the linger once none does.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Hash)]
 pub(super) struct Lease {
     lease: Duration,
     linger: Duration,

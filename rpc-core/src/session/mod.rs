@@ -87,7 +87,7 @@ pub enum Step {
 }
 
 /// One session.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub struct Session {
     id: SessionId,
     principal: Principal,

@@ -10,7 +10,7 @@ use crate::record::Change;
 ///
 /// Records leave in the order in which they were made. An effect that rests on a record is held until the store has
 /// answered for that record, and all before it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Hash, Default)]
 pub(super) struct Outbox {
     made: RecordId,
     durable: RecordId,

@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 pub(super) const WAITING_MAX: usize = 16;
 
 /// A release that waits for running calls.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub(super) struct Releasing {
     pub(super) until: Timestamp,
     pub(super) requests: Vec<RequestId>,

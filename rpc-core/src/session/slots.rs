@@ -17,7 +17,7 @@ use crate::stream::secured::Resumption;
 use slot::{Phase, Slot};
 
 /// The slots of one session, acceptor's side. Slots are made when they are first used.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub(super) struct Slots {
     slots_max: u32,
     reply_bytes_max: u32,
@@ -30,7 +30,7 @@ pub(super) struct Slots {
 }
 
 /// What is kept of a reply.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Kept {
     /// All of it.
     Whole(Reply),
@@ -47,7 +47,7 @@ impl Kept {
 }
 
 /// What became of a call.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum CallState {
     /// It has not arrived and still may.
     Absent,

@@ -6,7 +6,7 @@ use crate::record::{CallRecord, SlotRecord, Summary};
 use crate::stream::position::Position;
 
 /// Counts calls and flows, as far as this server knows them.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Hash, Default)]
 pub(super) struct Tally {
     calls: u64,
     done: u64,

@@ -12,7 +12,7 @@ use crate::stream::error::Violation;
 use crate::time::Timestamp;
 
 /// The acceptor wants the session to be released.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub(super) struct Wanted {
     pub(super) until: Timestamp,
     requests: Vec<RequestId>,

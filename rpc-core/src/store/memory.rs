@@ -23,7 +23,7 @@ pub struct MemoryStore {
     inner: Mutex<Inner>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Hash, Default)]
 struct Inner {
     numbers_given: u64,
     sessions: BTreeMap<SessionId, Stored>,

@@ -27,7 +27,7 @@ pub enum Durability {
 }
 
 /// A session as the store has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Stored {
     /// It lives, under this epoch, and its slots remember this: each slot once, ascending.
     Live(Epoch, Box<SessionRecord>, Vec<SlotRecord>),
@@ -45,7 +45,7 @@ impl Stored {
 }
 
 /// Why one write of a batch was not made. The others are not affected.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum WriteError {
     /// The stored epoch is another: a different server owns the session.
     #[error("fenced: the stored epoch is {stored}")]
@@ -83,7 +83,7 @@ impl WriteError {
 
 /// Why the store as a whole does not do what it is asked. After the first of these it stays closed for writing until
 /// it is opened again.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum StoreError {
     /// It was closed, or an earlier write failed.
     #[error("the store is closed: {0}")]

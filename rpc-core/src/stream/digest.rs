@@ -13,7 +13,7 @@ pub enum DigestKind {
 }
 
 /// What a sync point says of everything before it.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest {
     /// CRC32C of all bytes from the beginning of the direction.
     pub crc: u32,

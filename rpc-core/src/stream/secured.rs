@@ -9,7 +9,7 @@ use super::position::{Position, Serial};
 use crate::frame::{PointKind, SyncAck, SyncPoint};
 
 /// The last secured point of one direction, with what both applications left there. `Debug` shows no state.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Secured {
     /// Its number.
     pub serial: Serial,
@@ -62,7 +62,7 @@ impl fmt::Debug for Secured {
 }
 
 /// From where a call can go on, in both directions. `None`: from the beginning.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Resumption {
     /// Of the requests: what the client sends.
     pub requests: Option<Secured>,

@@ -10,7 +10,7 @@ use crate::stream::secured::Resumption;
 use super::super::admission::{Admission, Admit, AdmitError, Keeping};
 use super::{CallState, Kept};
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Hash, Default)]
 pub(super) struct Slot {
     pub(super) last: Sequence,
     /// A call that is newer than the store's was admitted or settled here in this server's time, so there is none that an
@@ -21,7 +21,7 @@ pub(super) struct Slot {
 }
 
 /// What is known of the last call of a slot.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Hash, Default)]
 pub(super) enum Phase {
     /// There was none.
     #[default]
@@ -54,7 +54,7 @@ pub(super) enum Phase {
 }
 
 /// From where a stream goes on that is kept in the store.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub(super) enum Place {
     /// From here.
     At(Box<Resumption>),
@@ -63,7 +63,7 @@ pub(super) enum Place {
 }
 
 /// A call at work.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Hash)]
 pub(super) struct Run {
     fingerprint: Fingerprint,
     cancellation: Cancellation,
