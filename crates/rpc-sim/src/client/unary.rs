@@ -6,6 +6,7 @@ use tokio::time::timeout;
 use tonic::{Request, Response, Status};
 
 use super::{Caller, what};
+use crate::oracle::is_shared;
 use crate::pb::ask::Then;
 use crate::pb::{Answer, Ask};
 use crate::random::Random;
@@ -124,7 +125,9 @@ impl Caller {
             ),
             // What was not executed may have left its place to a later call.
             //= I2
-            (CallState::NotExecuted | CallState::Absent, Some(What::Replied { .. } | What::Failed(_))) => {
+            (CallState::NotExecuted | CallState::Absent, Some(What::Replied { .. } | What::Failed(_)))
+                if !self.world.witness.look(|seen| is_shared(seen, asked.session, asked.kind)) =>
+            {
                 self.world.witness.violation("I2", format!("{id} was answered, and a query says {state:?}"));
             }
             _ => {}

@@ -12,7 +12,9 @@ mod i5;
 mod i7;
 mod i8;
 
-use crate::witness::{Run, Seen, Violation};
+use rpc_core::id::SessionId;
+
+use crate::witness::{Kind, Run, Seen, Violation};
 use crate::world::World;
 
 /// Everything that is wrong.
@@ -40,6 +42,14 @@ pub fn check(world: &World) -> Vec<Violation> {
 /// Runs of handlers of the call with that id.
 fn runs<'a>(seen: &'a Seen, id: &'a str) -> impl Iterator<Item = &'a Run> {
     seen.runs.iter().filter(move |run| run.id == id)
+}
+
+/// Two processes that share a session, against all advice, use the same places. Whether a place was used before, the next
+/// server knows by the intents that the store has: not of calls of memory, and of transactions when they are committed. And
+/// what a stream asks for, no fingerprint covers.
+pub fn is_shared(seen: &Seen, session: SessionId, kind: Kind) -> bool {
+    let is_told_apart = matches!(kind, Kind::Durable | Kind::Again | Kind::Stoppable);
+    seen.contested.contains(&session) && !is_told_apart
 }
 
 /// Whether the server of the run was the one that had the store at that moment. One that was replaced knows nothing of
