@@ -125,9 +125,7 @@ fn no_seed_breaks_an_invariant() {
     println!("{:?}\n{:?}", sum.faults, sum.calls);
     for (seed, wrong) in &sum.failed {
         println!("\nseed {seed}:\n  {}", wrong.join("\n  "));
-        println!(
-            "  SESSION_SIM_SEED={seed} cargo sim --test seeds -- --nocapture no_seed_breaks_an_invariant"
-        );
+        println!("  SESSION_SIM_SEED={seed} cargo sim -- --nocapture no_seed_breaks_an_invariant");
     }
     assert!(sum.failed.is_empty(), "{} seeds failed", sum.failed.len());
 }

@@ -137,7 +137,8 @@ impl Acceptor {
         let attempt = CallAttempt { call: call(sequence), attempt: Attempt(attempt) };
         let fingerprint = Fingerprint(fingerprint);
         let cancellation = Cancellation::Finish;
-        let admitted = self.session.admit(Admit { attempt, fingerprint, streams: false, cancellation, keeping });
+        let admitted =
+            self.session.admit(Admit { attempt, fingerprint, streams: false, cancellation, keeping });
         self.drain();
         admitted
     }
