@@ -100,6 +100,7 @@ mod saved;
 mod session;
 mod slots;
 mod state;
+mod sync;
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! Slots under contention: who waits for one, who has one, which are in quarantine.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use rpc_core::error::{Outcome, Reason};
@@ -8,12 +8,12 @@ use rpc_core::id::{Attempt, CallAttempt, CallId, Sequence, SlotId};
 use rpc_core::initiator::calls::Calls;
 use rpc_core::initiator::outcome::{Evidence, Fate, Word};
 use rpc_core::planted::{self, Bug};
-use tokio::sync::{Notify, Semaphore};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tonic::Status;
 
 use crate::error::refusal;
 use crate::events::{Announcer, Event};
+use crate::sync::{Mutex, MutexGuard, Notify, Semaphore, timeout_at};
 
 /// The slots of one session.
 pub(crate) struct Slots {

@@ -79,6 +79,7 @@ pub mod net;
 mod server;
 mod service;
 mod sessions;
+mod sync;
 mod transaction;
 
 pub use checkpoints::CheckpointsExt;

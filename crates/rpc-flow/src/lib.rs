@@ -63,11 +63,13 @@
 mod app;
 mod checkpoints;
 mod dialog;
+mod locked;
 mod net;
 mod shared;
 mod status;
 mod storing;
 mod stream;
+mod sync;
 mod view;
 mod wake;
 mod watch;

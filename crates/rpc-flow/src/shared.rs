@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::task::Context;
 
 use http::HeaderMap;
@@ -19,6 +18,7 @@ use tonic::Status;
 
 use crate::checkpoints::Gate;
 use crate::dialog::{Desk, DialogMark};
+use crate::locked::{Guarded, Locked};
 use crate::status;
 use crate::view::View;
 use crate::wake::{Roused, Slot};
@@ -38,8 +38,7 @@ pub(crate) struct Shared {
     /// The application's reader has to ask whether it may have what its decoder gives.
     pub(crate) disturbed: AtomicBool,
     origin: Instant,
-    state: Mutex<State>,
-    views: watch::Sender<View>,
+    state: Locked<State>,
 }
 
 pub(crate) struct State {
@@ -136,8 +135,7 @@ impl Shared {
             dialog: Notify::new(),
             disturbed: AtomicBool::new(false),
             origin: Instant::now(),
-            state: Mutex::new(state),
-            views: watch::Sender::new(View::default()),
+            state: Locked::new(state),
         }
     }
 
@@ -145,44 +143,35 @@ impl Shared {
     ///
     /// The lock is held for `act` only, which must not call into the application, the transport or a waker.
     pub(crate) fn with<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
-        let watched = self.views.receiver_count() > 0;
-        // A panic within the core is a bug that was reported where it happened; the state has no half steps that matter
-        // more than that.
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = state.mark();
-        let result = act(&mut state);
-        let after = state.mark();
-        if before.failed != after.failed {
-            state.rouse_all();
-        }
-        let talked = self.terms.is_some()
-            && ((before.dialog, before.over, before.failed) != (after.dialog, after.over, after.failed)
-                || std::mem::take(&mut state.desk.has_news));
-        if talked {
-            let is_disturbed = state.talked(before.dialog, self.now());
-            self.disturbed.store(is_disturbed, Ordering::Release);
-        }
-        let roused = std::mem::take(&mut state.roused);
-        let view = watched.then(|| state.view());
-        drop(state);
-        roused.wake();
-        if (before.storage, before.failed) != (after.storage, after.failed) {
+        let (result, news) = self.state.with(|state| {
+            let before = state.mark();
+            let result = act(state);
+            let after = state.mark();
+            if before.failed != after.failed {
+                state.rouse_all();
+            }
+            let talked = self.terms.is_some()
+                && ((before.dialog, before.over, before.failed) != (after.dialog, after.over, after.failed)
+                    || std::mem::take(&mut state.desk.has_news));
+            if talked {
+                let is_disturbed = state.talked(before.dialog, self.now());
+                self.disturbed.store(is_disturbed, Ordering::Release);
+            }
+            let secured = (before.storage, before.failed) != (after.storage, after.failed);
+            (result, News { secured, talked })
+        });
+        if news.secured {
             self.secured.notify_waiters();
         }
-        if talked {
+        if news.talked {
             self.dialog.notify_waiters();
-        }
-        if let Some(view) = view {
-            self.publish(view);
         }
         result
     }
 
     /// Watches from now on.
     pub(crate) fn watch(&self) -> watch::Receiver<View> {
-        let views = self.views.subscribe();
-        self.with(|_| {});
-        views
+        self.state.watch()
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -193,16 +182,6 @@ impl Shared {
     pub(crate) fn instant(&self, at: Timestamp) -> Option<Instant> {
         self.origin.checked_add(at.since(Timestamp::ORIGIN)).filter(|_| at != Timestamp::NEVER)
     }
-
-    fn publish(&self, view: View) {
-        self.views.send_if_modified(|last| {
-            let news = view.version > last.version && view.differs(last);
-            if news {
-                *last = view;
-            }
-            news
-        });
-    }
 }
 
 /// What is kept, waits and was left with points is the applications', and not for logs.
@@ -211,7 +190,7 @@ impl fmt::Debug for Shared {
         let mut shown = f.debug_struct("Shared");
         shown.field("side", &self.side);
         // Not to be waited for: whoever holds the lock may be showing this.
-        if let Ok(state) = self.state.try_lock() {
+        if let Some(state) = self.state.try_lock() {
             let failed = state.flow.failed();
             shown.field("progress", &state.flow.progress()).field("failed", &failed);
         }
@@ -225,6 +204,12 @@ struct Mark {
     failed: bool,
     dialog: Option<DialogMark>,
     over: bool,
+}
+
+/// Of whom others are to be told when the lock is free.
+struct News {
+    secured: bool,
+    talked: bool,
 }
 
 impl State {
@@ -338,6 +323,14 @@ impl State {
         if let Some(line) = &mut self.line {
             self.roused.add(&mut line.incoming);
         }
+    }
+}
+
+impl Guarded for State {
+    type View = View;
+
+    fn take_roused(&mut self) -> Roused {
+        std::mem::take(&mut self.roused)
     }
 
     fn view(&mut self) -> View {

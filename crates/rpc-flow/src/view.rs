@@ -5,6 +5,8 @@ use rpc_core::id::Attempt;
 use rpc_core::stream::error::StreamError;
 use rpc_core::stream::flow::Progress;
 
+use crate::locked::Snapshot;
+
 /// A stream at one moment. `Debug` does not show application states.
 ///
 /// A watcher sees the newest one and may miss some between; each number only grows, so nothing is lost by that. A resume
@@ -42,10 +44,11 @@ impl View {
     pub fn is_over(&self) -> bool {
         self.is_concluded || self.failed.is_some()
     }
+}
 
-    /// Whether a watcher would see a difference.
-    pub(crate) fn differs(&self, other: &Self) -> bool {
-        let version = other.version;
-        Self { version, ..self.clone() } != *other
+impl Snapshot for View {
+    fn replaces(&self, last: &Self) -> bool {
+        let version = last.version;
+        self.version > version && Self { version, ..self.clone() } != *last
     }
 }

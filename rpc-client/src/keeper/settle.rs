@@ -64,7 +64,7 @@ async fn settle(core: &Core, call: CallId) {
     let last = Sequence(answer.last_sequence);
     match answer.state() {
         State::NotExecuted | State::Done | State::Unknown | State::Forgotten => {
-            core.slots.settled(call, last)
+            core.slots.settled(call, last);
         }
         // This server does not know the call before this one, which ended as *unknown* at another server. It is used up
         // first, or this one could never be the next.

@@ -1,6 +1,6 @@
 //! What a session wants done, in an order that cannot lie: what rests on a record waits until the record is durable.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::effect::{Effect, RecordId};
 use crate::id::Epoch;
@@ -14,6 +14,9 @@ use crate::record::Change;
 pub(super) struct Outbox {
     made: RecordId,
     durable: RecordId,
+    /// Records that were refused while earlier ones are on their way: a full queue refuses on the spot. Nothing waits for
+    /// them, and they say nothing of those before them.
+    refused: BTreeSet<RecordId>,
     /// What is written under a new epoch waits for the record that claims it: the epoch may go to another server.
     claim: RecordId,
     ready: VecDeque<Effect>,
@@ -40,6 +43,7 @@ impl Outbox {
         let lost = self.failed(claim);
         self.claim = RecordId::default();
         self.durable = self.made;
+        self.refused.clear();
         lost
     }
 
@@ -61,6 +65,10 @@ impl Outbox {
     /// The store has `record`, and all before it.
     pub(super) fn durable(&mut self, record: RecordId) {
         self.durable = self.durable.max(record);
+        while self.refused.remove(&self.durable.next()) {
+            self.durable = self.durable.next();
+        }
+        self.refused.retain(|refused| *refused > self.durable);
         for _ in 0..self.held.len() {
             let Some((rests_on, effect)) = self.held.pop_front() else { break };
             self.after(rests_on, effect);
@@ -71,7 +79,8 @@ impl Outbox {
     pub(super) fn refused(&mut self, record: RecordId) -> Vec<Effect> {
         let (lost, held) = std::mem::take(&mut self.held).into_iter().partition(|(on, _)| *on == record);
         self.held = held;
-        self.durable(record);
+        self.refused.insert(record);
+        self.durable(self.durable);
         lost.into_iter().map(|(_, effect): (RecordId, Effect)| effect).collect()
     }
 
@@ -157,6 +166,29 @@ mod tests {
         assert_eq!(drain(&mut outbox), ["persist 1", "persist 3"]);
         outbox.durable(second);
         assert_eq!(drain(&mut outbox), ["answer 2"]);
+    }
+
+    /// A full queue refuses on the spot, while earlier records are on their way: what rested on those left before they
+    /// were durable.
+    //= test L-17
+    #[test]
+    fn a_refused_record_says_nothing_of_those_before_it() {
+        let mut outbox = Outbox::default();
+        let [first, second, third] = [1, 2, 3].map(|request| {
+            let record = outbox.persist(Epoch::FIRST, Change::Forget);
+            outbox.after(record, answer(request));
+            record
+        });
+        drain(&mut outbox);
+        assert_eq!(outbox.refused(second).len(), 1);
+        outbox.after(second, answer(4));
+        assert_eq!(drain(&mut outbox), [""; 0]);
+        outbox.durable(first);
+        assert_eq!(drain(&mut outbox), ["answer 1", "answer 4"]);
+        assert_eq!(outbox.refused(third).len(), 1);
+        outbox.after(third, answer(5));
+        assert_eq!(drain(&mut outbox), ["answer 5"]);
+        assert!(outbox.refused.is_empty());
     }
 
     #[test]

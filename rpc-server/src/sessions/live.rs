@@ -1,5 +1,6 @@
 //! One session behind its lock, and the drain that follows every command.
 
+mod awaited;
 mod flows;
 mod waiting;
 
@@ -21,6 +22,7 @@ use super::Sessions;
 use super::committer::Submitted;
 use super::ends::{EndedSession, SessionEnd};
 use super::streams::{FlowOver, Streams};
+use awaited::Awaited;
 pub(crate) use flows::AdmittedStream;
 use waiting::Waiting;
 pub(crate) use waiting::{Recorded, Recording};
@@ -51,8 +53,7 @@ struct Core {
     recording: Vec<Waiting>,
     /// Streams of which it is on its way up to where they are secured. At most one for each call.
     securing: Vec<Waiting>,
-    /// Running calls that later attempts wait for.
-    awaited: Vec<(CallId, watch::Sender<Option<Reply>>)>,
+    awaited: Awaited,
     streams: Streams,
     /// When the registry will look at this session.
     scheduled: Timestamp,
@@ -69,9 +70,7 @@ impl Core {
     /// Nobody stops the handler of `call` any more, and whoever waits for its reply has it.
     fn finished(&mut self, call: CallId, reply: Option<&Reply>) {
         self.stoppable.retain(|(running, _)| *running != call);
-        for (_, awaited) in self.awaited.extract_if(.., |(running, _)| *running == call) {
-            awaited.send_replace(reply.cloned());
-        }
+        self.awaited.finished(call, reply);
     }
 
     fn flow_over(&mut self, over: Option<FlowOver>) {
@@ -129,7 +128,7 @@ impl Live {
                 stoppable: Vec::new(),
                 recording: Vec::new(),
                 securing: Vec::new(),
-                awaited: Vec::new(),
+                awaited: Awaited::default(),
                 streams: Streams::default(),
                 scheduled: Timestamp::NEVER,
             }),
@@ -246,15 +245,7 @@ impl Live {
     /// What those who wait for `call` will be told, whole, whatever its slot keeps of it; `None` if it no longer runs.
     pub(crate) fn reply_of(&self, call: CallId) -> Option<watch::Receiver<Option<Reply>>> {
         let mut core = self.lock();
-        if !core.session.is_running(call) {
-            return None;
-        }
-        if let Some((_, reply)) = core.awaited.iter().find(|(running, _)| *running == call) {
-            return Some(reply.subscribe());
-        }
-        let (reply, awaited) = watch::channel(None);
-        core.awaited.push((call, reply));
-        Some(awaited)
+        core.session.is_running(call).then(|| core.awaited.reply_of(call))
     }
 
     /// The handler of `call` came to a reply, which `complete` records. Returns when it may be answered.

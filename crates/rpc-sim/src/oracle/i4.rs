@@ -12,7 +12,8 @@ pub(super) fn check(seen: &Seen) -> Vec<String> {
     for run in &seen.runs {
         let Some((session, Some(call))) = run.session else { continue };
         let before = *first.entry((session, call)).or_insert(run);
-        let is_excused = is_shared(seen, session, before.kind) && before.server != run.server;
+        let is_shared = |kind| is_shared(seen, session, kind);
+        let is_excused = before.server != run.server && (is_shared(before.kind) || is_shared(run.kind));
         if before.id != run.id && !is_excused {
             wrong.push(format!("call {call} of session {session} ran for {} and for {}", before.id, run.id));
         }

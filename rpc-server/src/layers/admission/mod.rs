@@ -1,6 +1,7 @@
 //! Whether a call runs: slots and their records for protected calls, a bound on how many run for all.
 
 mod exclusive;
+mod in_place;
 pub(crate) mod recorded;
 mod replay;
 mod request;

@@ -15,14 +15,14 @@ use rpc_core::record::Reply;
 use rpc_core::session::Session;
 use rpc_core::transaction::Transaction as Effects;
 use rpc_proto::deadline;
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::body::Body;
 
-use super::super::{BoxFuture, Handler};
+use super::super::Handler;
+use super::in_place::InPlace;
 use super::recorded;
 use super::request::Whole;
 use super::running::Permit;
@@ -36,16 +36,11 @@ use crate::transaction::Transaction;
 /// that meet is committed each time, so this many have to be faster.
 const TRANSACTION_TRIES_MAX: u32 = 1_024;
 
-/// A handler at work, until its reply may be answered.
-///
-/// It is polled in place, so that the undisturbed call pays for no task. When the request goes away first, it moves to
-/// a task of its own: the loss of a connection stops no handler of a protected call.
+/// A handler at work, until its reply may be answered. When the request goes away first, it goes on: the loss of a
+/// connection stops no handler of a protected call.
 //= C-18
 //= C-35
-pub(super) struct Run {
-    future: Option<BoxFuture<Ran>>,
-    orphans: TaskTracker,
-}
+pub(super) struct Run(InPlace<Ran>);
 
 /// How a run ended.
 pub(super) enum Ran {
@@ -103,7 +98,7 @@ impl Run {
                 }
             }
         };
-        Self { future: Some(Box::pin(future)), orphans }
+        Self(InPlace::new(future, orphans))
     }
 }
 
@@ -198,23 +193,7 @@ impl Future for Run {
     type Output = Ran;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let future = self.future.as_mut().expect("a future is not polled after it was ready");
-        let polled = future.as_mut().poll(cx);
-        if polled.is_ready() {
-            self.future = None;
-        }
-        polled
-    }
-}
-
-impl Drop for Run {
-    fn drop(&mut self) {
-        // Without a runtime there is nobody to go on; `Recording` then tells the slot that the outcome is unknown.
-        if let Some(future) = self.future.take()
-            && let Ok(runtime) = Handle::try_current()
-        {
-            self.orphans.spawn_on(future, &runtime);
-        }
+        Pin::new(&mut self.0).poll(cx)
     }
 }
 

@@ -2,7 +2,8 @@
 
 use rpc_core::error::Reason;
 use rpc_core::id::CallId;
-use tokio::sync::oneshot;
+
+use crate::sync::oneshot;
 
 /// What became of the record of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

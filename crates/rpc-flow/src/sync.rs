@@ -1,0 +1,5 @@
+//! By what threads wait for each other, where `rpc-loom` tries the code with all their orders: it has its own for this.
+
+pub(crate) use std::sync::{Mutex, MutexGuard};
+
+pub(crate) use tokio::sync::watch;
