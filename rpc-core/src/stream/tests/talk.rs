@@ -146,7 +146,7 @@ impl Pair {
                 Step::Data(_) => self.check_turn(side),
                 // Its peer has no such point, and takes the frame for a malformed one.
                 Step::Control(Frame::SyncAck(ack)) => {
-                    assert!(ack.serial > Serial::NONE, "{:#?}", self.story())
+                    assert!(ack.serial > Serial::NONE, "{:#?}", self.story());
                 }
                 Step::Control(_) => {}
             }
