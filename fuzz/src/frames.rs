@@ -125,8 +125,11 @@ fn arrived(body: &[u8], pieces: &[usize]) -> Vec<Found> {
     found
 }
 
+/// What stands between messages, after how many bytes of them.
+type Between = (usize, Result<Frame, String>);
+
 /// What was found, however the messages were grouped: their bytes, and what stands between them.
-fn merged(found: &[Found]) -> (Vec<u8>, Vec<(usize, Result<Frame, String>)>) {
+fn merged(found: &[Found]) -> (Vec<u8>, Vec<Between>) {
     let (mut bytes, mut others) = (Vec::new(), Vec::new());
     for next in found {
         match next {

@@ -111,10 +111,10 @@ impl World {
             Ok(Place::Existing(id)) => assert_eq!(before, Some(id)),
             Err(PlaceError::NonceUsed) => assert!(before.is_none() && self.is_remembered(owner)),
             Err(PlaceError::SessionsExhausted(bound)) => {
-                assert_eq!((bound as usize, bound), (of_principal, PER_PRINCIPAL))
+                assert_eq!((bound as usize, bound), (of_principal, PER_PRINCIPAL));
             }
             Err(PlaceError::ServerFull(bound)) => {
-                assert_eq!((bound as usize, bound), (self.live.len(), SESSIONS))
+                assert_eq!((bound as usize, bound), (self.live.len(), SESSIONS));
             }
             Err(PlaceError::NoNumber) => assert_eq!(self.numbers.len() as u64, self.reserved - 1),
         }

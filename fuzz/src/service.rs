@@ -1,7 +1,7 @@
 //! The session service of a whole server, behind all its layers.
 
 use std::convert::Infallible;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -28,7 +28,7 @@ const METHODS: [&str; 5] = ["Open", "Renew", "Query", "Release", "Abort"];
 pub fn run(bytes: &[u8]) {
     let Some((first, request)) = bytes.split_first() else { return };
     let method = METHODS[usize::from(*first) % METHODS.len()];
-    let mut scene = SCENE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let mut scene = SCENE.lock().unwrap_or_else(PoisonError::into_inner);
     let scene = scene.get_or_insert_with(Scene::new);
     if method == "Open" {
         scene.opens(request);

@@ -1,4 +1,5 @@
 //! What the fuzzer found before is given to the same functions again, and so is what it becomes when it is damaged.
+#![expect(clippy::unwrap_used, reason = "a test says by panicking that something went wrong")]
 
 #[path = "../../../fuzz/src/lib.rs"]
 #[expect(unreachable_pub, reason = "a library of its own, for the fuzzer")]
