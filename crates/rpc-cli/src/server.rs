@@ -34,7 +34,7 @@ const ANSWER_LATE_MAX: Duration = Duration::from_secs(5);
 /// Which server is asked, and how.
 #[derive(Debug, Args)]
 pub(crate) struct Server {
-    /// Ask the server that runs at this URL, such as https://ledger.example:50051. Without TLS (http://) only on this host.
+    /// Ask the server that runs at this URL, such as `https://ledger.example:50051`. Without TLS (`http://`) only on this host.
     #[arg(long = "server", value_name = "URL", requires = "token_file")]
     url: Option<String>,
     /// A file with a token that has the scope session.admin. Its owner alone may be able to read it.
