@@ -25,8 +25,9 @@ impl Plaintext {
     }
 }
 
-/// Whether the host is this one, by its name alone: nobody is asked what a name stands for.
-fn is_loopback(host: &str) -> bool {
+/// Whether the host of a URI is this one, by its name alone: nobody is asked what a name stands for. Where it is not,
+/// neither token nor ticket may go there without TLS.
+pub fn is_loopback(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']');
     match address.parse::<IpAddr>() {
         Ok(address) => address.is_loopback(),

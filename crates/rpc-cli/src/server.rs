@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::fs;
 use std::future::Future;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -11,7 +10,7 @@ use std::time::Duration;
 
 use clap::Args;
 use http::Uri;
-use rpc_client::net::{Config, Connections, NotSent, ResponseBody, SendError, SendOptions, Tls};
+use rpc_client::net::{Config, Connections, NotSent, ResponseBody, SendError, SendOptions, Tls, is_loopback};
 use rpc_core::store::operations::{BackupName, Copied, Statistics};
 use rpc_proto::admin::{copied_from_wire, statistics_from_wire};
 use rpc_proto::pb::session::v1::admin_service_client::AdminServiceClient;
@@ -150,14 +149,6 @@ fn target(url: &str) -> Result<Uri, Failure> {
         Some("http") if is_loopback(host) => Ok(target),
         Some("http") => Err(wrong("is without TLS, and would show the token: say https://")),
         _ => Err(wrong("begins with https://, or on this host with http://")),
-    }
-}
-
-fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    match address.parse::<IpAddr>() {
-        Ok(address) => address.is_loopback(),
-        Err(_) => host.eq_ignore_ascii_case("localhost"),
     }
 }
 

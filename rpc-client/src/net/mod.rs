@@ -44,6 +44,8 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+pub use crate::plaintext::is_loopback;
+
 pub use self::{
     config::{Backoff, Config, Keepalive},
     connection::{Connection, ConnectionKey},
