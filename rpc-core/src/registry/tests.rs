@@ -1,3 +1,6 @@
+mod model;
+mod server;
+
 use std::time::Duration;
 
 use super::*;

@@ -204,11 +204,12 @@ impl Session {
         Ok(connection.is_some_and(|connection| self.attach(connection)))
     }
 
-    /// Something came from the owner on a request that was admitted before, such as a keepalive.
+    /// Something came from the owner on a request that was admitted before, such as a keepalive. It does not bring a session
+    /// back whose time is over.
     //= L-5
     pub fn traffic(&mut self, now: Timestamp) {
         let before = self.state;
-        if self.step(Input::Traffic) {
+        if self.alive(now).is_ok() && self.step(Input::Traffic) {
             self.lease.traffic(now);
             if before == State::Lingering {
                 self.outbox.at_once(Effect::Event(Event::Returned));
@@ -221,8 +222,9 @@ impl Session {
         let Some(index) = self.connections.iter().position(|known| *known == connection) else { return };
         self.connections.swap_remove(index);
         self.outbox.at_once(Effect::Event(Event::Detached(connection)));
+        // A session whose time is over does not begin to linger, although nobody woke it: its owner may have been told.
         //= L-6
-        if self.connections.is_empty() && self.step(Input::LastConnectionLost) {
+        if self.connections.is_empty() && self.alive(now).is_ok() && self.step(Input::LastConnectionLost) {
             self.lease.lost(now);
             //= L-33
             self.refuse_release();

@@ -378,3 +378,22 @@ fn a_session_whose_time_is_over_is_not_entered_although_nobody_woke_it() {
     world.pass(0);
     assert_eq!(world.session.state(), State::Ended(End::Expired));
 }
+
+/// The loss of its connection, noticed in the moment between the end of its time and the look at it, let it linger, and its
+/// ticket was good once more.
+//= test L-3
+#[test]
+fn neither_a_lost_connection_nor_late_traffic_brings_a_session_back_whose_time_is_over() {
+    let late: [fn(&mut Session, Timestamp); 2] =
+        [|session, now| session.connection_lost(now, WIRE), |session, now| session.traffic(now)];
+    for late in late {
+        let mut world = World::open();
+        world.present(TICKET).unwrap();
+        world.now = world.now + Duration::from_secs(30);
+        assert_eq!(world.present(TICKET), Err(SessionUnknown), "its owner is told");
+        late(&mut world.session, world.now);
+        assert_eq!(world.present(TICKET), Err(SessionUnknown));
+        world.pass(0);
+        assert_eq!(world.session.state(), State::Ended(End::Expired));
+    }
+}
