@@ -80,8 +80,8 @@ impl Point {
     ///
     /// # Errors
     ///
-    /// INTERNAL if the state is too long; ABORTED if the stream went back meanwhile, so that there is no such point any more;
-    /// UNAVAILABLE with the reason STORE_UNAVAILABLE if it could not be stored; otherwise
+    /// INTERNAL if the state is too long; ABORTED if the stream went back, meanwhile or before the point was read, so that
+    /// there is no such point any more; UNAVAILABLE with the reason STORE_UNAVAILABLE if it could not be stored; otherwise
     /// the error with which the stream is over. Then nobody can rely on the point.
     ///
     /// # Cancel safety

@@ -223,7 +223,8 @@ impl fmt::Debug for ResyncRequest {
 impl Dialog {
     /// Goes back to an agreed point (S-RESYNCHRONIZE) and leaves `state`, at most 64 KiB, for the other application, which
     /// has to agree. From now on nothing more is given to this application and nothing is read of its messages; what was
-    /// under way is dropped, but for what lies before the last separating point. Returns when both sides are there.
+    /// under way is dropped, but for what lies before the last separating point, which is to be read. Returns when both
+    /// sides are there, and that was read.
     ///
     /// ```
     /// # use std::sync::atomic::{AtomicU64, Ordering};
@@ -295,7 +296,8 @@ impl Dialog {
     }
 
     /// Waits for a request of the other side to go back, until one is there that was not answered; `None` when the call has
-    /// ended.
+    /// ended. Where the incoming messages are to go back it comes when all that lies before their last separating point was
+    /// read: whoever waits for it has to read meanwhile.
     ///
     /// # Errors
     ///

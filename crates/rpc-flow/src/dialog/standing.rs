@@ -126,9 +126,11 @@ impl State {
         is_old
     }
 
-    /// The point that the reader has come to, and how often the direction had gone back before.
+    /// The point that the reader has come to, and how often the direction had gone back before. One that a separating point
+    /// kept is of the time before the last.
     pub(crate) fn take_point(&mut self) -> Option<(SyncPoint, u64)> {
-        Some((self.gate.take()?, self.desk.resets))
+        let is_kept = self.flow.receiver().is_before_base();
+        Some((self.gate.take()?, self.desk.resets.saturating_sub(is_kept.into())))
     }
 
     /// Whether nothing is to be read of the application before it knows where the stream is, and has followed.

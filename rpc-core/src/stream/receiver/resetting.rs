@@ -100,8 +100,9 @@ impl Receiver {
         self.credit_due = true;
     }
 
-    /// Whether what is delivered belongs to an older generation than what arrives.
-    pub(super) fn is_before_base(&self) -> bool {
+    /// Whether what is delivered lies before the base of a resynchronization: a separating point kept it. A point that is
+    /// [taken](Self::take) meanwhile is not to be [secured](Self::secure): it would stand for a newer one of its number.
+    pub fn is_before_base(&self) -> bool {
         self.bases > 0
     }
 

@@ -1,4 +1,6 @@
 use super::*;
+use crate::dialog::ResyncKind;
+use crate::frame::dialog::Base;
 use crate::policy::Secure;
 use crate::stream::digest::{Digest, append};
 use crate::stream::tests::messages;
@@ -315,4 +317,39 @@ fn what_nobody_wants_is_dropped_and_not_secured() {
     assert_eq!(receiver.kept_bytes(), 0);
     assert_eq!(frames(&mut receiver), ["credit 300 600"]);
     assert_eq!(receiver.resumption(), None);
+}
+
+/// It would secure the next one of its number.
+//= test D-16, I14
+#[test]
+fn a_point_that_was_kept_from_before_a_base_is_told_from_one_behind_it() {
+    let mut receiver = receiver(&explicit());
+    let kept = SyncPoint { kind: PointKind::Separating, ..point(1, 2) };
+    receiver.messages(run(0, 2)).unwrap();
+    receiver.sync(kept.clone()).unwrap();
+    receiver.messages(run(2, 3)).unwrap();
+    let base = Base { serial: Serial(1), position: at(3), generation: Generation(1) };
+    receiver.reset(ResyncKind::Set, &base, &base.secured(Bytes::new(), Bytes::new()));
+    assert_eq!(receiver.take(), Taken::Messages(run(0, 2)));
+    assert_eq!(receiver.take(), Taken::Point(kept));
+    assert!(receiver.is_before_base());
+    let void = SecureError::NotDelivered { serial: Serial(1), delivered: Serial(0) };
+    assert_eq!(receiver.secure(Serial(1), Bytes::new()), Err(void));
+    assert_eq!(receiver.take(), Taken::Wait);
+    assert!(!receiver.is_before_base());
+}
+
+/// What it has is not behind a base, although a higher generation arrives: its points count.
+//= test S-35
+#[test]
+fn a_point_from_before_the_sender_was_restored_is_before_no_base() {
+    let mut receiver = receiver(&explicit());
+    receiver.messages(run(0, 2)).unwrap();
+    receiver.sync(point(1, 2)).unwrap();
+    receiver.attempt(None).unwrap();
+    receiver.at(At { generation: Generation(1), ..place(2) }).unwrap();
+    assert_eq!(receiver.take(), Taken::Messages(run(0, 2)));
+    assert_eq!(receiver.take(), Taken::Point(point(1, 2)));
+    assert!(receiver.delivers() < receiver.generation() && !receiver.is_before_base());
+    receiver.secure(Serial(1), Bytes::new()).unwrap();
 }

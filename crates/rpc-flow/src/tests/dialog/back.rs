@@ -7,6 +7,7 @@ use tokio::time::{sleep, timeout};
 
 use super::super::run;
 use super::*;
+use crate::shared::State;
 use crate::{Resynchronize, Resynchronized};
 
 /// Reads until the point with that state, which it does not secure.
@@ -18,6 +19,16 @@ async fn until_point(reader: &mut Checkpointed<Page>, state: &str, seen: &Seen) 
             Item::SyncPoint(point) => point.secure("").await.unwrap(),
         }
     }
+}
+
+/// Waits for what becomes true inside a stream.
+async fn until(stream: &Stream, is_so: impl Fn(&State) -> bool) {
+    let waiting = async {
+        while !stream.shared.with(|state| is_so(state)) {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(LONG, waiting).await.unwrap_or_else(|_| panic!("never: {stream:?}"));
 }
 
 /// An upload that its sender takes back to its first point: what was under way is dropped, at both sides.
@@ -192,6 +203,88 @@ fn a_request_that_is_not_answered_in_time_is_not_lost() {
         assert!(timeout(Duration::from_secs(1), reader.next()).await.is_err());
         back.go_on();
         assert_eq!(next(&mut reader).await, Some(1));
+    });
+}
+
+/// An answer came, and what lies before a separating point is still to be read. Its point was refused as one that was not
+/// delivered, as if the application had done something wrong; or, held until one of the same number came, it secured that.
+//= test D-16, I14
+#[test]
+fn a_point_of_the_time_before_is_void_when_it_comes_after() {
+    for is_newer_there in [false, true] {
+        run(async move {
+            let pair = pair(false, Side::Client);
+            let _connected = pair.connect(0);
+            let (client, server) = apps(&pair);
+            let mut reader = client.read(Side::Client);
+            server.say(1).await;
+            server.item(Outgoing::SeparatingPoint(Bytes::from_static(b"kept"))).await;
+            until(&pair.client, |state| state.flow.receiver().serials().next == Serial(2)).await;
+            let asking = tokio::spawn({
+                let dialog = client.dialog.clone();
+                let to = Resynchronize::restart().responses(Serial(1));
+                async move { dialog.resynchronize(to, "", LONG).await.map(Resynchronized::go_on) }
+            });
+            let request = timeout(LONG, server.dialog.resynchronization()).await.unwrap().unwrap().unwrap();
+            request.confirm("").await.unwrap().go_on();
+            until(&pair.client, |state| state.flow.resets() == 1).await;
+            let seen = Seen::default();
+            let mut old = Some(until_point(&mut reader, "kept", &seen).await);
+            assert_eq!(seen.all(), ["1"]);
+            let is_void = async |old: crate::Point| {
+                assert_eq!(old.serial(), Serial(1));
+                assert_eq!(old.secure("").await.unwrap_err().code(), tonic::Code::Aborted);
+                assert_eq!(pair.client.progress().received_secured.messages, 1, "as far as its base");
+            };
+            if !is_newer_there {
+                is_void(old.take().unwrap()).await;
+            }
+            server.say(2).await;
+            server.item(Outgoing::SyncPoint(Bytes::from_static(b"new"))).await;
+            let new = until_point(&mut reader, "new", &seen).await;
+            timeout(LONG, asking).await.unwrap().unwrap().unwrap();
+            assert_eq!((new.serial(), seen.all()), (Serial(1), vec!["1".to_owned(), "2".to_owned()]));
+            if let Some(old) = old {
+                is_void(old).await;
+            }
+            new.secure("").await.unwrap();
+            assert_eq!(pair.client.progress().received_secured.messages, 2);
+        });
+    }
+}
+
+/// Its peer has said it, since all that is safe has arrived; an application that does not read would find itself asked to
+/// go back behind what it is still to be given.
+//= test D-16, D-34
+#[test]
+fn a_request_is_heard_when_what_lies_before_a_separating_point_was_read() {
+    run(async {
+        let pair = pair(false, Side::Client);
+        let _connected = pair.connect(0);
+        let (client, server) = apps(&pair);
+        let mut reader = server.read(Side::Server);
+        client.say(1).await;
+        client.item(Outgoing::SeparatingPoint(Bytes::from_static(b"kept"))).await;
+        client.say(2).await;
+        until(&pair.server, |state| state.flow.receiver().received().messages == 2).await;
+        let asking = tokio::spawn({
+            let dialog = client.dialog.clone();
+            let to = Resynchronize::restart().requests(Serial(1));
+            async move { dialog.resynchronize(to, "", LONG).await.map(Resynchronized::go_on) }
+        });
+        until(&pair.server, |state| state.flow.dialog().unwrap().is_resynchronizing()).await;
+        let hears = timeout(Duration::from_secs(1), server.dialog.resynchronization());
+        assert!(hears.await.is_err(), "it has not read what is safe");
+        let seen = Seen::default();
+        let point = until_point(&mut reader, "kept", &seen).await;
+        let request = timeout(LONG, server.dialog.resynchronization()).await.unwrap().unwrap().unwrap();
+        assert!(timeout(Duration::from_secs(1), reader.next()).await.is_err(), "the rest is given up");
+        point.secure("").await.unwrap();
+        request.confirm("").await.unwrap().go_on();
+        timeout(LONG, asking).await.unwrap().unwrap().unwrap();
+        client.say(3).await;
+        assert_eq!(next(&mut reader).await, Some(3));
+        assert_eq!(seen.all(), ["1"]);
     });
 }
 
