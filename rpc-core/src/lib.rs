@@ -16,6 +16,7 @@
 
 pub mod activity;
 pub mod budget;
+pub mod checksum;
 pub mod config;
 pub mod dialog;
 pub mod error;

@@ -1,5 +1,6 @@
 //! Judges every record of a store, in the order of the keys: what opening, a check and a backup have in common.
 
+use rpc_core::checksum::crc32c;
 use rpc_core::id::SessionId;
 use rpc_core::store::Stored;
 use rpc_core::store::operations::Contents;
@@ -82,10 +83,10 @@ impl Inventory {
 
 /// Names an activity for whoever knows its key, and for nobody else.
 pub(crate) fn activity_name(key: &[u8]) -> String {
-    format!("the activity whose key has {} bytes and the CRC-32C {:08x}", key.len(), crc32c::crc32c(key))
+    format!("the activity whose key has {} bytes and the CRC-32C {:08x}", key.len(), crc32c(key))
 }
 
 /// Names a value of the application for whoever knows its keys, and for nobody else.
 pub(crate) fn value_name(key: &[u8]) -> String {
-    format!("the value whose key has {} bytes and the CRC-32C {:08x}", key.len(), crc32c::crc32c(key))
+    format!("the value whose key has {} bytes and the CRC-32C {:08x}", key.len(), crc32c(key))
 }

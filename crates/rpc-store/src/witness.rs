@@ -10,6 +10,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
+use rpc_core::checksum::{append, crc32c};
+
 /// Two places, written in turn and a page apart, so that a torn write leaves the other.
 const SLOT_OFFSETS: [u64; 2] = [0, 4096];
 const SLOT_BYTES: usize = 12;
@@ -69,7 +71,7 @@ fn decode(slot: [u8; SLOT_BYTES]) -> Option<u64> {
 }
 
 fn checksum(commits: u64) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(b"acknowledged"), &commits.to_le_bytes())
+    append(crc32c(b"acknowledged"), &commits.to_le_bytes())
 }
 
 #[cfg(test)]

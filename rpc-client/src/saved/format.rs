@@ -28,6 +28,7 @@
 use std::time::Duration;
 
 use bytes::{Buf as _, BufMut as _, TryGetError};
+use rpc_core::checksum::crc32c;
 use rpc_core::id::{Epoch, SessionId, Ticket};
 use rpc_core::negotiate::{Agreement, FirstTurn, Grant, ServiceGrant, ServiceRequest, Unit, Units};
 
@@ -56,7 +57,7 @@ pub(super) fn encode(saved: &SavedSession) -> Vec<u8> {
         out.put_u32_le(*version);
         out.put_u64_le(*policy_hash);
     }
-    let checksum = crc32c::crc32c(&out);
+    let checksum = crc32c(&out);
     out.put_u32_le(checksum);
     out
 }
@@ -100,7 +101,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<SavedSession, SavedError> {
         return Err(SavedError::Version { found: format });
     }
     let (checked, checksum) = bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or(SavedError::Damaged)?;
-    if crc32c::crc32c(checked) != u32::from_le_bytes(*checksum) {
+    if crc32c(checked) != u32::from_le_bytes(*checksum) {
         return Err(SavedError::Damaged);
     }
     let mut rest = rest.strip_suffix(checksum).ok_or(SavedError::Damaged)?;

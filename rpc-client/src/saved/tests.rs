@@ -90,7 +90,7 @@ fn contents_that_cannot_be_are_refused() {
     let no_lease = SavedSession { agreement: Agreement { lease, ..saved(None).agreement }, ..saved(None) };
     let mut without_number = number[..number.len() - 4].to_vec();
     without_number[12..20].fill(0);
-    let checksum = crc32c::crc32c(&without_number);
+    let checksum = rpc_core::checksum::crc32c(&without_number);
     without_number.extend(checksum.to_le_bytes());
     for bytes in [no_slots.to_bytes(), no_lease.to_bytes(), without_number] {
         assert!(matches!(SavedSession::from_bytes(&bytes), Err(SavedError::Damaged)));
@@ -108,7 +108,7 @@ fn there_is_one_spelling_of_each_session() {
     for (at, value) in [(flag, 2), (flag, 1 << 7), (flag + 1, 9), kernel, unknown] {
         let mut changed = whole[..whole.len() - 4].to_vec();
         changed[at] = value;
-        changed.extend(crc32c::crc32c(&changed).to_le_bytes());
+        changed.extend(rpc_core::checksum::crc32c(&changed).to_le_bytes());
         assert!(matches!(SavedSession::from_bytes(&changed), Err(SavedError::Damaged)), "byte {at}: {value}");
     }
 }

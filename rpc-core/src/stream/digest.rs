@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::checksum;
+
 /// Which digests the sync points of a stream carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum DigestKind {
@@ -106,7 +108,7 @@ impl fmt::Debug for Running {
 
 /// CRC32C of what `crc` is of, followed by `bytes`.
 pub(super) fn append(crc: u32, bytes: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc, bytes)
+    checksum::append(crc, bytes)
 }
 
 #[cfg(test)]

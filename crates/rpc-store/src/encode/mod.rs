@@ -15,6 +15,8 @@ mod stream;
 mod tests;
 mod value;
 
+use rpc_core::checksum::{append, crc32c};
+
 pub(crate) use activity::{decode_activity, encode_activity};
 pub(crate) use cursor::FieldReader;
 pub(crate) use keys::{
@@ -123,5 +125,5 @@ fn open<'a>(key: &[u8], value: &'a [u8]) -> Result<(Kind, &'a [u8]), DecodeError
 }
 
 fn checksum(key: &[u8], framed: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(key), framed)
+    append(crc32c(key), framed)
 }
