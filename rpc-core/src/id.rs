@@ -224,11 +224,19 @@ impl PartialEq for TicketHash {
     //= A-18
     fn eq(&self, other: &Self) -> bool {
         let bytes = if planted::is(Bug::TicketPrefix) { 8 } else { self.0.len() };
-        self.0[..bytes].ct_eq(&other.0[..bytes]).into()
+        // All words, in the same time wherever they differ.
+        let pairs = words(&self.0[..bytes]).zip(words(&other.0[..bytes]));
+        let differences = pairs.fold(0, |differences, (own, others)| differences | (own ^ others));
+        differences.ct_eq(&0).into()
     }
 }
 
 impl Eq for TicketHash {}
+
+/// The bytes eight at a time.
+fn words(bytes: &[u8]) -> impl Iterator<Item = u64> + '_ {
+    bytes.as_chunks::<8>().0.iter().map(|word| u64::from_ne_bytes(*word))
+}
 
 impl Hash for TicketHash {
     fn hash<H: Hasher>(&self, state: &mut H) {

@@ -215,10 +215,6 @@ pub struct Deadline(pub Instant);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Authenticated(pub(crate) Instant);
 
-/// The policy of the call's method, in the extensions of its request.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Policy(pub(crate) &'static MethodPolicy);
-
 /// What is cancelled when the session of the call lapses, in the extensions of a request of a method with a dead man's
 /// switch.
 #[derive(Debug, Clone)]
@@ -261,18 +257,19 @@ impl From<ContextMissing> for Status {
     }
 }
 
-/// Marks a request that came through the session layer.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Seen;
+/// What the session layer found out about a request, of which it is the mark.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Seen {
+    /// What its method promises, if that has a policy.
+    pub(crate) policy: Option<&'static MethodPolicy>,
+    /// It is of the session service: it takes no place among the calls, or a full server could neither be renewed nor
+    /// released.
+    pub(crate) is_upkeep: bool,
+}
 
 /// The session of the request was released before: this is its answer, or is to be.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ReleasedBefore(pub(crate) Released);
-
-/// Marks a request of the session service: it takes no place among the calls, or a full server could neither be renewed
-/// nor released.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Upkeep;
 
 /// What the session layers know of a request.
 pub trait SessionExt {
@@ -317,7 +314,7 @@ pub trait SessionExt {
 impl SessionExt for http::Extensions {
     fn session(&self) -> Result<&SessionContext, ContextMissing> {
         self.get().ok_or_else(|| match self.get::<Seen>() {
-            Some(Seen) => ContextMissing::Session,
+            Some(_) => ContextMissing::Session,
             None => ContextMissing::Layer("SessionLayer"),
         })
     }
@@ -334,14 +331,14 @@ impl SessionExt for http::Extensions {
 
     fn transaction(&self) -> Result<&Transaction, ContextMissing> {
         self.get().ok_or_else(|| match self.get::<Seen>() {
-            Some(Seen) => ContextMissing::Transaction,
+            Some(_) => ContextMissing::Transaction,
             None => ContextMissing::Layer("AdmissionLayer"),
         })
     }
 
     fn cancellation(&self) -> Result<&CancellationToken, ContextMissing> {
         self.get::<DeadMan>().map(|switch| &switch.0).ok_or_else(|| match self.get::<Seen>() {
-            Some(Seen) => ContextMissing::DeadMan,
+            Some(_) => ContextMissing::DeadMan,
             None => ContextMissing::Layer("AdmissionLayer"),
         })
     }
@@ -393,7 +390,7 @@ mod tests {
     #[test]
     fn a_call_without_a_session_says_so() {
         let mut request = tonic::Request::new(());
-        request.extensions_mut().insert(Seen);
+        request.extensions_mut().insert(Seen::default());
         let status = Status::from(request.session().unwrap_err());
         assert_eq!(rpc_proto::status::Details::of(&status).reason, Some(Reason::SessionRequired));
     }

@@ -8,10 +8,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use pin_project_lite::pin_project;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -85,7 +84,8 @@ where
         let open = OpenStream(Arc::clone(&self.0));
         // Owned by the connection, which waits for the count. Dropping the connection resets the stream, and hyper's
         // task ends on that.
-        drop(tokio::spawn(StreamTask { future, _open: open }));
+        // In a box, because a task is moved a dozen times on its way into the runtime and out of it.
+        drop(tokio::spawn(StreamTask { future: Box::pin(future), _open: open }));
     }
 }
 
@@ -102,22 +102,18 @@ impl Drop for OpenStream {
     }
 }
 
-pin_project! {
-    // A struct and not an `async` block, which would keep the future twice. Fields drop in this order: the handler is
-    // gone before the count says so.
-    struct StreamTask<F> {
-        #[pin]
-        future: F,
-        _open: OpenStream,
-    }
+/// A struct and not an `async` block, which would keep the future twice. Fields drop in this order: the handler is gone
+/// before the count says so.
+struct StreamTask<F> {
+    future: Pin<Box<F>>,
+    _open: OpenStream,
 }
 
 impl<F: Future<Output = ()>> Future for StreamTask<F> {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        ready!(self.project().future.poll(cx));
-        Poll::Ready(())
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.future.as_mut().poll(cx)
     }
 }
 

@@ -32,7 +32,7 @@ use tower_service::Service;
 
 use super::deadline::exceeded;
 use super::{GateFuture, Handler, refuse};
-use crate::context::{DeadMan, Deadline, Policy, Seen, SessionContext, Upkeep};
+use crate::context::{DeadMan, Deadline, Seen, SessionContext};
 use crate::sessions::exclusive::Turn;
 use crate::sessions::{Live, Recording, Sessions};
 use exclusive::{Halted, Standing};
@@ -60,7 +60,7 @@ impl<S> Layer<S> for AdmissionLayer {
     type Service = WithAdmission<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        WithAdmission { inner, layer: self.clone() }
+        WithAdmission { inner, layer: Arc::new(self.clone()) }
     }
 }
 
@@ -68,7 +68,8 @@ impl<S> Layer<S> for AdmissionLayer {
 #[derive(Clone)]
 pub struct WithAdmission<S> {
     inner: S,
-    layer: AdmissionLayer,
+    /// Shared, since each request has a clone of this service.
+    layer: Arc<AdmissionLayer>,
 }
 
 impl<S: Handler> Service<Request<Body>> for WithAdmission<S> {
@@ -81,7 +82,7 @@ impl<S: Handler> Service<Request<Body>> for WithAdmission<S> {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let policy = request.extensions().get::<Policy>().map(|policy| policy.0);
+        let policy = request.extensions().get::<Seen>().and_then(|seen| seen.policy);
         if let Some(refusal) = stream::is_misplaced(&request, policy) {
             return GateFuture::refused(refuse(refusal, policy, &request));
         }
@@ -94,7 +95,7 @@ impl<S: Handler> Service<Request<Body>> for WithAdmission<S> {
         // The service that is ready is the one to use; the clone takes its place.
         let clone = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, clone);
-        let layer = self.layer.clone();
+        let layer = Arc::clone(&self.layer);
         GateFuture::deciding(async move {
             Ok(match exclusive.filter(|_| is_plain) {
                 Some(exclusive) => layer.plain_in_turn(inner, policy, exclusive, request).await,
@@ -107,7 +108,7 @@ impl<S: Handler> Service<Request<Body>> for WithAdmission<S> {
 impl<S: Handler> WithAdmission<S> {
     fn plain(&mut self, request: Request<Body>) -> GateFuture<Counted<S::Future>> {
         let extensions = request.extensions();
-        let counts = extensions.get::<Seen>().is_some() && extensions.get::<Upkeep>().is_none();
+        let counts = extensions.get::<Seen>().is_some_and(|seen| !seen.is_upkeep);
         let permit = if counts { self.layer.running.enter() } else { None };
         if counts && permit.is_none() {
             return GateFuture::refused(self.layer.exhausted());
@@ -157,15 +158,14 @@ impl AdmissionLayer {
         }
     }
 
-    async fn admit<S: Handler>(&self, call: Protected, inner: S, request: Whole) -> Response<Body> {
+    async fn admit<S: Handler>(&self, call: Protected, inner: S, request: Box<Whole>) -> Response<Body> {
         let mut attached = None;
         let deadline = request.extensions().get::<Deadline>().map(|deadline| deadline.0);
         let mut standing = Standing::new(deadline);
         let moved = call.live.moved();
         let mut waiting = std::pin::pin!(moved.notified());
         loop {
-            // Waiting begins before the question, so that an end between the two is not missed.
-            waiting.as_mut().enable();
+            // What is told from its making on reaches `waiting`, so an end after the question is not missed.
             let permit = self.running.enter();
             match (self.ask(&call, permit.is_some(), &mut standing), permit) {
                 (Ok((Admission::Run | Admission::RunWhenRecorded, intent)), Some(permit)) => {
@@ -258,7 +258,7 @@ impl AdmissionLayer {
         call: &Protected,
         admitting: Admitting,
         inner: S,
-        mut request: Whole,
+        mut request: Box<Whole>,
     ) -> Response<Body> {
         let Admitting { permit, intent, turn, deadline } = admitting;
         if let Some(switch) = DeadMan::of(call.policy, &call.live) {

@@ -64,20 +64,26 @@ pub(super) fn check_head(head: &Parts) -> Result<(), Status> {
         let text = format!("the handler answered with HTTP status {}", head.status.as_u16());
         return Err(Status::new(tonic::Code::Unknown, text));
     }
-    match Status::from_header_map(&head.headers) {
-        Some(status) if status.code() != tonic::Code::Ok => Err(status),
-        Some(_) | None => Ok(()),
+    match error_of(&head.headers) {
+        Some(Err(status)) => Err(status),
+        Some(Ok(())) | None => Ok(()),
     }
 }
 
 /// Whether a response ended well.
 pub(super) fn check_trailers(trailers: &HeaderMap) -> Result<(), Status> {
-    match Status::from_header_map(trailers) {
-        Some(status) if status.code() == tonic::Code::Ok => Ok(()),
-        Some(status) => Err(status),
-        // A response without a status is none; whoever reads it takes it for an error too.
-        None => Err(Status::internal("the handler's response has no status")),
+    // A response without a status is none; whoever reads it takes it for an error too.
+    error_of(trailers).unwrap_or_else(|| Err(Status::internal("the handler's response has no status")))
+}
+
+/// What the status there says; `None` if there is none. tonic copies all headers to read one, which the common answer is
+/// spared.
+fn error_of(headers: &HeaderMap) -> Option<Result<(), Status>> {
+    if headers.get(Status::GRPC_STATUS)? == "0" {
+        return Some(Ok(()));
     }
+    let status = Status::from_header_map(headers)?;
+    Some(if status.code() == tonic::Code::Ok { Ok(()) } else { Err(status) })
 }
 
 /// How a response of many messages ended well. The messages are not part of it.

@@ -72,7 +72,7 @@ impl Run {
     pub(super) fn start<S: Handler>(
         admitted: Admitted,
         inner: S,
-        request: Whole,
+        request: Box<Whole>,
         orphans: TaskTracker,
     ) -> Self {
         let Admitted { live, call, policy, deadline, permit, turn, intent, values } = admitted;
@@ -179,14 +179,16 @@ impl Until {
 }
 
 /// Runs the handler to the end of its response. A panic ends this call and no other.
-async fn handle<S: Handler>(mut inner: S, request: Request<Body>) -> Reply {
-    let answer = AssertUnwindSafe(async move {
+///
+/// In a box: each of the futures around it would have room for it twice, some kilobytes for each call.
+fn handle<S: Handler>(mut inner: S, request: Request<Body>) -> impl Future<Output = Reply> + Send {
+    let answer = Box::pin(async move {
         match inner.call(request).await {
             Ok(response) => recorded::record(response).await,
             Err(never) => match never {},
         }
     });
-    answer.catch_unwind().await.unwrap_or_else(|_| recorded::panicked())
+    AssertUnwindSafe(answer).catch_unwind().map(|answer| answer.unwrap_or_else(|_| recorded::panicked()))
 }
 
 impl Future for Run {

@@ -39,7 +39,7 @@ impl<S> Layer<S> for AuthenticateLayer {
     type Service = Authenticate<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Authenticate { inner, layer: self.clone() }
+        Authenticate { inner, layer: Arc::new(self.clone()) }
     }
 }
 
@@ -47,7 +47,8 @@ impl<S> Layer<S> for AuthenticateLayer {
 #[derive(Clone)]
 pub struct Authenticate<S> {
     inner: S,
-    layer: AuthenticateLayer,
+    /// Shared, since each request has a clone of this service.
+    layer: Arc<AuthenticateLayer>,
 }
 
 impl<S: Handler> Service<Request<Body>> for Authenticate<S> {

@@ -23,7 +23,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{GateFuture, Handler, refuse};
-use crate::context::{Deadline, Policy};
+use crate::context::{Deadline, Seen};
 use body::DeadlineBody;
 
 /// Ends calls when their time is over, and tells the handler when that is.
@@ -67,7 +67,7 @@ impl<S: Handler> Service<Request<Body>> for WithDeadline<S> {
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let policy = request.extensions().get::<Policy>().map(|policy| policy.0);
+        let policy = request.extensions().get::<Seen>().and_then(|seen| seen.policy);
         //= C-41
         let timeout = match deadline::parse(request.headers()) {
             Ok(asked) => shorter(asked, policy.and_then(|policy| policy.timeout)),

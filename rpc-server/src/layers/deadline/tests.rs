@@ -62,7 +62,7 @@ async fn the_shorter_of_callers_and_methods_time_counts() {
         (Some("3S"), 2, false),
     ] {
         let mut request = request(asked);
-        request.extensions_mut().insert(Policy(&PROTECTED));
+        request.extensions_mut().insert(Seen { policy: Some(&PROTECTED), is_upkeep: false });
         let told = status(&answer_after(takes, request).await);
         assert_eq!(told.is_some(), late, "{asked:?} {takes}");
         if let Some(told) = told {

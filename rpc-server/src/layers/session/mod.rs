@@ -20,7 +20,7 @@ use tower_service::Service;
 
 use super::{GateFuture, Handler, refuse};
 use crate::auth::Identity;
-use crate::context::{Policy, ReleasedBefore, Seen, SessionContext, Upkeep};
+use crate::context::{ReleasedBefore, Seen, SessionContext};
 use crate::methods::{Access, Methods, Target, Verb};
 use crate::net::ConnectionInfo;
 use crate::sessions::Sessions;
@@ -45,7 +45,7 @@ impl<S> Layer<S> for SessionLayer {
     type Service = Session<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Session { inner, layer: self.clone() }
+        Session { inner, layer: Arc::new(self.clone()) }
     }
 }
 
@@ -53,7 +53,8 @@ impl<S> Layer<S> for SessionLayer {
 #[derive(Clone)]
 pub struct Session<S> {
     inner: S,
-    layer: SessionLayer,
+    /// Shared, since each request has a clone of this service.
+    layer: Arc<SessionLayer>,
 }
 
 impl<S: Handler> Service<Request<Body>> for Session<S> {
@@ -109,16 +110,10 @@ impl SessionLayer {
         if matches!(target, Target::UnknownMethod { .. } | Target::Unknown) {
             return Err(Refusal::new(Reason::MethodUnknown, "there is no such method here"));
         }
-        let policy = target.policy();
         let is_upkeep = matches!(target, Target::SessionService(_));
+        let seen = Seen { policy: target.policy(), is_upkeep };
         let extensions = request.extensions_mut();
-        extensions.insert(Seen);
-        if is_upkeep {
-            extensions.insert(Upkeep);
-        }
-        if let Some(policy) = policy {
-            extensions.insert(Policy(policy));
-        }
+        extensions.insert(seen);
         if let Some(context) = context {
             extensions.insert(context);
         }
