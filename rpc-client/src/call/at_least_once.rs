@@ -43,7 +43,7 @@ pub(super) async fn call(
         };
         crate::deadline::put(request.headers_mut(), deadline);
         let sent = Instant::now();
-        let (wait, why) = match attempt(core, request, limits).await {
+        let (wait, why) = match attempt(core, Box::new(request), limits).await {
             Attempted::Answered(reply) => match trying.judge(&reply, stamped, sent).await {
                 Ok(()) => return Ok(reply.into_response()),
                 Err(Failed::Retry(wait, why)) => (wait, why),

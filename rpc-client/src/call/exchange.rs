@@ -28,7 +28,7 @@ pub(super) enum Attempted {
 }
 
 /// Sends one attempt and waits for its whole response, the deadline, or the end of the session.
-pub(super) async fn attempt(core: &Core, request: Request<Body>, limits: Limits) -> Attempted {
+pub(super) async fn attempt(core: &Core, request: Box<Request<Body>>, limits: Limits) -> Attempted {
     tokio::select! {
         // The exchange first: it knows of a passed deadline whether the request was sent.
         biased;
@@ -38,9 +38,9 @@ pub(super) async fn attempt(core: &Core, request: Request<Body>, limits: Limits)
     }
 }
 
-async fn exchange(core: &Core, request: Request<Body>, limits: Limits) -> Attempted {
+async fn exchange(core: &Core, request: Box<Request<Body>>, limits: Limits) -> Attempted {
     let options = SendOptions { deadline: Some(limits.give_up_at), wait_for_ready: None };
-    let response = match core.net.send(request, options).await {
+    let response = match core.net.send_boxed(request, options).await {
         Ok(response) => response,
         Err(error) => {
             let fate = match &error {

@@ -16,6 +16,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use futures_util::TryFutureExt as _;
 use http::{Request, Response};
 use rpc_core::error::{Outcome, Reason};
 use rpc_core::id::{CallAttempt, CallId};
@@ -29,6 +30,7 @@ use crate::Session;
 use crate::deadline;
 use crate::error::refusal;
 use crate::policy::Route;
+use headers::Template;
 
 /// How a protected call was answered; in the extensions of its response.
 ///
@@ -100,7 +102,10 @@ pub(crate) fn begin(session: Session, mut request: Request<Body>) -> ResponseFut
     ResponseFuture(match (deadline, route) {
         (Err(status), _) => Box::pin(std::future::ready(Err(*status))),
         (Ok(deadline), Route::Protected(method)) => {
-            Box::pin(async move { protected::call(session, method, request, deadline).await.map_err(|e| *e) })
+            let (parts, body) = request.into_parts();
+            let template = Template::new(parts);
+            let call = protected::call(session, method, template, body, deadline);
+            Box::pin(call.map_err(|status| *status))
         }
         (Ok(deadline), Route::AtLeastOnce(_)) => {
             Box::pin(async move { at_least_once::call(session, request, deadline).await.map_err(|e| *e) })

@@ -91,7 +91,7 @@ async fn exchange(
         deadline::put(request.headers_mut(), deadline);
         let sent = Instant::now();
         let options = SendOptions { deadline, wait_for_ready: None };
-        match core.net.send(request, options).await {
+        match core.net.send_boxed(Box::new(request), options).await {
             Ok(response) => {
                 body.commit();
                 return Ok((response, stamp, sent));

@@ -1,7 +1,7 @@
 //! A call that runs once or not at all: one slot, one call id, as many attempts as it takes.
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Response;
 use rpc_core::error::{Outcome, Reason};
 use rpc_core::id::CallAttempt;
 use rpc_core::initiator::outcome::{Fate, Word};
@@ -33,20 +33,22 @@ use crate::slots::Taken;
 pub(super) async fn call(
     session: Session,
     method: &'static MethodPolicy,
-    request: Request<Body>,
+    template: Template,
+    body: Body,
     deadline: Option<Instant>,
 ) -> Result<Response<Body>, Box<Status>> {
     let core = session.core();
     core.check_life(Some(Outcome::NotExecuted))?;
-    let (parts, body) = request.into_parts();
-    let template = Template::new(parts);
     check_kind(core, method)?;
     let message = take_message(core, body, deadline).await?;
     let taken = core.take_slot(deadline).await?;
     let limits = Limits::new(deadline, core.settings.retry_time);
-    let call =
-        Call { core, template, message, taken, limits, waits: Waits::new(&core.chance), reauthorized: false };
-    call.run().await
+    let waits = Waits::new(&core.chance);
+    let mut call = Call { core, template, message, taken, limits, waits, reauthorized: false };
+    match call.run().await {
+        Ok(reply) => Ok(call.succeed(reply)),
+        Err(Failed(word, reason, status)) => Err(call.fail(word, reason, *status)),
+    }
 }
 
 fn check_kind(core: &Core, method: &MethodPolicy) -> Result<(), Box<Status>> {
@@ -77,27 +79,26 @@ struct Call<'a> {
 enum Next {
     /// The call is over, and this is its reply.
     Reply(Reply),
-    /// The call is over without one, and this is what the server said of it.
-    Fail(Word, Option<Reason>, Box<Status>),
+    Fail(Failed),
     /// The attempt came to nothing; the status says why if there is no other.
     Again(Fate, std::time::Duration, Box<Status>),
 }
 
+/// The call is over without a reply, and this is what the server said of it.
+struct Failed(Word, Option<Reason>, Box<Status>);
+
 impl Call<'_> {
-    async fn run(mut self) -> Result<Response<Body>, Box<Status>> {
+    async fn run(&mut self) -> Result<Reply, Failed> {
+        let silent = |status| Failed(Word::Silent, None, status);
         loop {
-            if let Err(status) = self.core.check_running() {
-                return Err(self.fail(Word::Silent, None, *status));
-            }
+            self.core.check_running().map_err(silent)?;
             match self.attempt().await {
-                Next::Reply(reply) => return Ok(self.succeed(reply)),
-                Next::Fail(word, reason, status) => return Err(self.fail(word, reason, *status)),
+                Next::Reply(reply) => return Ok(reply),
+                Next::Fail(failed) => return Err(failed),
                 Next::Again(fate, wait, why) => {
                     self.taken.ended(fate);
                     self.announce(fate, &why);
-                    if let Err(status) = pause(self.core, wait, self.limits, &why).await {
-                        return Err(self.fail(Word::Silent, None, *status));
-                    }
+                    pause(self.core, wait, self.limits, &why).await.map_err(silent)?;
                 }
             }
         }
@@ -110,7 +111,7 @@ impl Call<'_> {
         crate::deadline::put(request.headers_mut(), self.limits.deadline);
         let sent = Instant::now();
         self.taken.sending();
-        match attempt(self.core, request, self.limits).await {
+        match attempt(self.core, Box::new(request), self.limits).await {
             Attempted::Answered(reply) => self.judge(reply, proofs, sent).await,
             Attempted::Unanswered(fate, why) => {
                 // What was never sent or processed mostly met a connection that was being replaced.
@@ -121,12 +122,12 @@ impl Call<'_> {
             Attempted::TooLarge(bytes_max) => {
                 let message = format!("the reply is larger than {bytes_max} bytes");
                 let reason = Reason::ExecutedReplyDropped;
-                Next::Fail(Word::Executed, Some(reason), Box::new(refusal(reason, message, None)))
+                Next::Fail(Failed(Word::Executed, Some(reason), Box::new(refusal(reason, message, None))))
             }
             Attempted::DeadlinePassed => {
-                Next::Fail(Word::Silent, None, Box::new(crate::deadline::exceeded(None)))
+                Next::Fail(Failed(Word::Silent, None, Box::new(crate::deadline::exceeded(None))))
             }
-            Attempted::SessionGone => Next::Fail(Word::Silent, None, self.core.gone()),
+            Attempted::SessionGone => Next::Fail(Failed(Word::Silent, None, self.core.gone())),
         }
     }
 
@@ -140,13 +141,13 @@ impl Call<'_> {
             Verdict::NotGrpc(status) if status.code() == tonic::Code::Unavailable => {
                 return Next::Again(Fate::MayHaveArrived, self.waits.next(), status);
             }
-            Verdict::NotGrpc(status) => return Next::Fail(Word::Unknown, None, status),
+            Verdict::NotGrpc(status) => return Next::Fail(Failed(Word::Unknown, None, status)),
         };
         let details = Details::of(&status);
         let word = Word::of(details.reason, details.outcome);
         if word == Word::Executed {
             self.core.heard(sent);
-            return Next::Fail(word, details.reason, status);
+            return Next::Fail(Failed(word, details.reason, status));
         }
         self.core.note(&details, proofs);
         match refresh(self.core, &details, proofs, &mut self.reauthorized, self.limits.deadline).await {
@@ -157,7 +158,7 @@ impl Call<'_> {
         match wants_retry(&status, &details, &mut self.waits) {
             Some(wait) if word == Word::Refused => Next::Again(Fate::NotProcessed, wait, status),
             Some(wait) => Next::Again(Fate::MayHaveArrived, wait, status),
-            None => Next::Fail(word, details.reason, status),
+            None => Next::Fail(Failed(word, details.reason, status)),
         }
     }
 

@@ -78,16 +78,25 @@ impl Connection {
     /// Dropped before it is sent, the request was never sent; after that its stream is reset, and only its.
     pub async fn send(
         &self,
-        mut request: Request<Body>,
+        request: Request<Body>,
+        deadline: Option<Instant>,
+    ) -> Result<Response<ResponseBody>, SendError> {
+        self.send_boxed(Box::new(request), deadline).await
+    }
+
+    /// As [`send`](Self::send). In a box, because each future that hands a request on to the next has room for it twice.
+    pub(super) async fn send_boxed(
+        &self,
+        mut request: Box<Request<Body>>,
         deadline: Option<Instant>,
     ) -> Result<Response<ResponseBody>, SendError> {
         self.0.origin.apply(request.uri_mut());
         let mut entry = match self.enter(deadline).await {
             Ok(entry) => entry,
-            Err(cause) => return Err(SendError::not_sent(request, cause)),
+            Err(cause) => return Err(SendError::NotSent { request, cause }),
         };
         let Some(mut sender) = self.sender().clone() else {
-            return Err(SendError::not_sent(request, NotSent::Closed));
+            return Err(SendError::NotSent { request, cause: NotSent::Closed });
         };
         let sent = sender.try_send_request(request.map(|body| entry.outgoing(body)));
         drop(sender);

@@ -132,7 +132,8 @@ where
         if self.first.awaited.load(Ordering::Acquire) && self.first.awaited.swap(false, Ordering::AcqRel) {
             *self.first.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::pin(task));
         } else {
-            self.tracker.spawn(task);
+            // In a box, because a task is moved a dozen times on its way into the runtime and out of it.
+            self.tracker.spawn(Box::pin(task));
         }
     }
 }

@@ -142,20 +142,29 @@ impl Connections {
     /// Dropped before it is sent, the request was never sent; after that its stream is reset, and only its.
     pub async fn send(
         &self,
-        mut request: Request<Body>,
+        request: Request<Body>,
+        options: SendOptions,
+    ) -> Result<Response<ResponseBody>, SendError> {
+        self.send_boxed(Box::new(request), options).await
+    }
+
+    /// As [`send`](Self::send). In a box, because each future that hands a request on to the next has room for it twice.
+    pub(crate) async fn send_boxed(
+        &self,
+        mut request: Box<Request<Body>>,
         options: SendOptions,
     ) -> Result<Response<ResponseBody>, SendError> {
         for _ in 0..=self.inner.replays_max {
             let connection = match self.pick(options).await {
                 Ok(connection) => connection,
-                Err(cause) => return Err(SendError::not_sent(request, cause)),
+                Err(cause) => return Err(SendError::NotSent { request, cause }),
             };
-            match connection.send(request, options.deadline).await {
-                Err(SendError::NotSent { request: back, cause: NotSent::Closed }) => request = *back,
+            match connection.send_boxed(request, options.deadline).await {
+                Err(SendError::NotSent { request: back, cause: NotSent::Closed }) => request = back,
                 done => return done,
             }
         }
-        Err(SendError::not_sent(request, NotSent::Replays(self.inner.replays_max + 1)))
+        Err(SendError::NotSent { request, cause: NotSent::Replays(self.inner.replays_max + 1) })
     }
 
     /// Sends the request that `make` builds, and builds and sends it again while the peer provably did not process
