@@ -58,11 +58,17 @@ pub(crate) struct State {
     reader: Slot,
     /// The task that reads the application's own body.
     pump: Slot,
+    /// The task that reads the application's own body waits until what it gave is written.
+    is_ahead: bool,
     /// Who has a sync point to place, and no room for it.
     placing: Slot,
     roused: Roused,
     version: u64,
 }
+
+/// How much the application's own body may give before it is written. Its bytes are read twice more, for their digest and
+/// by the transport, and are still in the processor's cache when that comes soon.
+const AHEAD_BYTES: u64 = 256 << 10;
 
 /// In which directions a handler is to go on from a point, and has not asked from which. If it went on all the same, it
 /// would be at another place than its caller.
@@ -121,6 +127,7 @@ impl Shared {
             gate: Gate::default(),
             reader: Slot::default(),
             pump: Slot::default(),
+            is_ahead: false,
             placing: Slot::default(),
             roused: Roused::default(),
             version: 0,
@@ -284,6 +291,21 @@ impl State {
 
     pub(crate) fn wait_pump(&mut self, cx: &Context<'_>) {
         self.pump.wait(cx, &mut self.roused);
+    }
+
+    /// Whether to read on in the application's own body only when what it gave is written, and there is somebody who writes.
+    pub(crate) fn waits_for_writer(&mut self) -> bool {
+        let writes = self.line.as_ref().is_some_and(|line| !line.outgoing_lost);
+        self.is_ahead = writes && self.flow.sender().unsent_bytes() >= AHEAD_BYTES;
+        self.is_ahead
+    }
+
+    /// Something was written.
+    pub(crate) fn wrote(&mut self) {
+        if self.is_ahead && self.flow.sender().unsent_bytes() < AHEAD_BYTES {
+            self.is_ahead = false;
+            self.roused.add(&mut self.pump);
+        }
     }
 
     pub(crate) fn wait_placing(&mut self, cx: &Context<'_>) {

@@ -191,6 +191,10 @@ fn may_be_control(parts: &[Bytes]) -> bool {
 /// whatever they begin with.
 //= W-15
 pub(super) fn control_range(message: &[u8]) -> Option<std::ops::Range<usize>> {
+    // The first byte tells nearly all others apart, without a call.
+    if message.get(PREFIX_BYTES) != CONTROL_KEY.first() {
+        return None;
+    }
     let field = message.get(PREFIX_BYTES..).filter(|_| message.first() == Some(&0))?;
     let mut rest = field.strip_prefix(&CONTROL_KEY)?;
     let length = varint(&mut rest)?;

@@ -77,7 +77,7 @@ where
 {
     let mut data = None;
     loop {
-        let next = match shared.with(|state| turn(state, shared.side, cx, data.take())) {
+        let next = match shared.with(|state| turn(state, shared, cx, data.take())) {
             Gate::Open => ready!(body.as_mut().poll_frame(cx)),
             Gate::Asked => match quiet::poll(body.as_mut(), cx) {
                 Polled::Ready(next) => next,
@@ -118,7 +118,7 @@ fn ended(shared: &Shared, trailers: &mut Option<HeaderMap>) -> AppEnd {
 
 /// Takes what the body gave, and says whether to ask it for more.
 //= S-11
-fn turn(state: &mut State, side: Side, cx: &Context<'_>, data: Option<Bytes>) -> Gate {
+fn turn(state: &mut State, shared: &Shared, cx: &Context<'_>, data: Option<Bytes>) -> Gate {
     let is_old = state.read_on();
     if let Some(bytes) = data.filter(|bytes| !bytes.is_empty() && !is_old) {
         //= S-36
@@ -130,12 +130,16 @@ fn turn(state: &mut State, side: Side, cx: &Context<'_>, data: Option<Bytes>) ->
         state.rouse_outgoing();
     }
     // A caller that has its answer need not send the rest.
-    if state.flow.failed().is_some() || side == Side::Client && state.conclusion.is_some() {
+    if state.flow.failed().is_some() || shared.side == Side::Client && state.conclusion.is_some() {
         return Gate::Stop;
     }
     // Also where the body is asked next: it may have nothing for a long time, and the stream fail meanwhile.
     state.wait_pump(cx);
     if !state.flow.wants_data() || state.rests() {
+        return Gate::Shut;
+    }
+    // In a dialog the other side may wait for this one to have nothing more to give.
+    if shared.terms.is_none() && state.waits_for_writer() {
         return Gate::Shut;
     }
     if state.wants_quiet() { Gate::Asked } else { Gate::Open }

@@ -92,6 +92,7 @@ impl NetBody {
         let shared = Arc::clone(&self.shared);
         shared.with(|state| {
             let drained = self.drain_flow(state, now);
+            state.wrote();
             match &drained {
                 Drained::Idle(_) => state.wait_outgoing(self.attempt, cx),
                 Drained::End(End::Trailers(_) | End::Clean) => {

@@ -37,6 +37,11 @@ impl Sender {
         self.sending == Sending::New && self.has_room()
     }
 
+    /// Bytes that the application gave and that are still to be written in this attempt.
+    pub fn unsent_bytes(&self) -> u64 {
+        self.replay.unsent()
+    }
+
     /// After how many messages nothing may be sent.
     pub(super) fn holds_at(&self) -> u64 {
         let held = match self.sending {
