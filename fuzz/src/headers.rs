@@ -67,7 +67,7 @@ fn resume(value: &HeaderValue) {
     }
 }
 
-fn parsed(bytes: &[u8]) -> HeaderMap {
+pub(super) fn parsed(bytes: &[u8]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for line in bytes.split(|byte| *byte == b'\n').take(64) {
         let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };

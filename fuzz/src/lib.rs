@@ -11,10 +11,12 @@ pub mod dialog;
 pub mod flow;
 pub mod frames;
 pub mod headers;
+pub mod methods;
 mod pair;
 pub mod records;
 pub mod registry;
 pub mod saved;
+mod served;
 pub mod service;
 pub mod stream;
 pub mod token;
@@ -23,13 +25,14 @@ pub mod token;
 pub type Target = fn(&[u8]);
 
 /// All of them, by the names of their corpora.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("calls", calls::run),
     ("details", details::run),
     ("dialog", dialog::run),
     ("flow", flow::run),
     ("frames", frames::run),
     ("headers", headers::run),
+    ("methods", methods::run),
     ("records", records::run),
     ("registry", registry::run),
     ("saved", saved::run),

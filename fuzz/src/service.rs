@@ -53,7 +53,8 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
+        let runtime =
+            Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
         let inside = runtime.enter();
         let mut limits = rpc_server::Limits::default();
         limits.retention = Duration::ZERO;

@@ -15,7 +15,7 @@ use targets::{TARGETS, Target};
 const DAMAGED: usize = 1_000;
 /// The same of series of operations and of targets that run a whole server, where each takes much longer.
 const DAMAGED_SERIES: usize = 150;
-const SERIES: [&str; 5] = ["calls", "dialog", "registry", "service", "stream"];
+const SERIES: [&str; 6] = ["calls", "dialog", "methods", "registry", "service", "stream"];
 /// Longest damaged input.
 const BYTES_MAX: usize = 1 << 10;
 
