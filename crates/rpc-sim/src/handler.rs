@@ -12,6 +12,7 @@ use crate::pb::ask::Then;
 use crate::pb::sim_server::Sim;
 use crate::pb::{Answer, Ask, Part, Stored, Wanted};
 use crate::streams::{self, Parts};
+use crate::talk;
 use crate::witness::{Ending, Kind, Run, Witness, now};
 
 /// Key of the count over all ids.
@@ -209,6 +210,14 @@ impl Sim for Handlers {
         finish(&mut work, &ask, answer)
     }
 
+    async fn sole(&self, request: Request<Ask>) -> Result<Response<Answer>, Status> {
+        self.work(Kind::Sole, request).await
+    }
+
+    async fn sole_here(&self, request: Request<Ask>) -> Result<Response<Answer>, Status> {
+        self.work(Kind::SoleHere, request).await
+    }
+
     async fn upload(&self, request: Request<Streaming<Part>>) -> Result<Response<Stored>, Status> {
         streams::upload(self, request).await
     }
@@ -239,5 +248,17 @@ impl Sim for Handlers {
 
     async fn chat_live(&self, request: Request<Streaming<Part>>) -> Result<Response<Parts>, Status> {
         streams::chat(self, Kind::ChatLive, request)
+    }
+
+    type TalkStream = Parts;
+
+    async fn talk(&self, request: Request<Streaming<Part>>) -> Result<Response<Parts>, Status> {
+        talk::talk(self, Kind::Talk, request)
+    }
+
+    type TalkLiveStream = Parts;
+
+    async fn talk_live(&self, request: Request<Streaming<Part>>) -> Result<Response<Parts>, Status> {
+        talk::talk(self, Kind::TalkLive, request)
     }
 }

@@ -6,7 +6,7 @@
 //! - [`world`]: what the hosts share. [`server`] and [`client`]: what runs on them.
 //! - [`net`], [`token`], [`store`], [`random`]: the network, the time of day, the disk, chance.
 //! - [`schedule`]: what goes wrong, and when.
-//! - [`witness`]: what was seen. [`oracle`]: what must be true of it, one file for each invariant.
+//! - [`turns`]: who speaks where one side does. [`witness`]: what was seen. [`oracle`]: what must be true of it, one file for each invariant.
 //!
 //! tokio makes choices of its own, in `select!` and between those who wait. They have a seed only where tokio was compiled
 //! with `--cfg tokio_unstable`; `cargo sim` does that.
@@ -22,7 +22,9 @@ pub mod schedule;
 pub mod server;
 pub mod store;
 pub mod streams;
+mod talk;
 pub mod token;
+pub mod turns;
 pub mod witness;
 pub mod world;
 

@@ -93,10 +93,28 @@ fn drive(sim: &mut turmoil::Sim<'_>, world: &World, schedule: &mut Schedule) -> 
     for (number, person) in world.people.iter().enumerate() {
         if !person.is_done.load(Ordering::Relaxed) {
             let doing = person.doing.lock().map(|doing| doing.clone()).unwrap_or_default();
-            world.witness.violation("liveness", format!("client {number} is not done: it {doing}"));
+            let hanging = hanging(world, number);
+            let what = format!("client {number} is not done: it {doing}; {hanging}");
+            world.witness.violation("liveness", what);
         }
     }
     sim.elapsed() - healing_since
+}
+
+/// Who does not come to an end: the calls of a client that are not answered, and the handlers that run for each.
+fn hanging(world: &World, client: usize) -> String {
+    let life = world.people[client].lives.load(Ordering::Relaxed).saturating_sub(1);
+    world.witness.look(|seen| {
+        let open =
+            seen.asked.iter().filter(|(_, asked)| asked.told.is_none() && asked.client == (client, life));
+        let calls = open.map(|(id, asked)| {
+            let runs = seen.runs.iter().filter(|run| run.id == *id && run.ended.is_none());
+            let at: Vec<_> = runs.map(|run| (run.server, run.began_at)).collect();
+            format!("{:?} {id}, which runs at {at:?}", asked.kind)
+        });
+        let calls: Vec<_> = calls.collect();
+        format!("not answered are {calls:?}")
+    })
 }
 
 fn report(

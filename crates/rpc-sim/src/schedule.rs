@@ -210,11 +210,14 @@ impl Schedule {
                 self.crash_server(sim, next);
                 self.world.serve_from(next);
                 self.start(sim, &server_name(next));
-                let span = (sim.elapsed(), until);
-                self.world.witness.note(
-                    || format!("server {next} replaces server {serving}"),
-                    |seen, _| seen.two_servers.push(span),
-                );
+                let now = sim.elapsed();
+                self.world.witness.event(|| format!("server {next} replaces server {serving}"));
+                // Clients that have a connection to it go on there.
+                let longer = self.random.one_of(&[0, 0, 4_000, 10_000]);
+                let until = until + Duration::from_millis(longer);
+                self.world
+                    .witness
+                    .note(|| "it runs on".into(), |seen, _| seen.two_servers.push((now, until)));
                 self.later(until, Repair::StopOld { server: serving })
             }
             Fault::CrashClient if self.clients_up[client] => {

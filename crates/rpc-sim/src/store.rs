@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rpc_core::activity::Key;
 use rpc_core::id::SessionId;
-use rpc_core::record::{ActivityRecord, Write};
+use rpc_core::record::{ActivityRecord, Change, Write};
 use rpc_core::store::{Durability, MemoryStore, Store, StoreError, Stored, WriteError};
 use rpc_core::transaction::Versioned;
 use rpc_server::{Committing, SimulatedStore};
@@ -120,6 +120,18 @@ pub struct Mount {
 }
 
 impl Mount {
+    /// Who was shut out is refused whatever it writes, but in a session that its successor has claimed: nothing but the
+    /// epoch keeps it from those, as with two servers that share a store.
+    fn check_writes(&self, batch: &[Write]) -> Result<(), StoreError> {
+        let checked = self.check();
+        let is_claimed = |write: &Write| {
+            let stored = self.disk.synced.load(write.session).ok().flatten();
+            let names_epoch = !matches!(write.change, Change::ForgetActivity(..));
+            names_epoch && stored.is_some_and(|stored| stored.epoch() > write.epoch)
+        };
+        if checked.is_err() && batch.iter().all(is_claimed) { Ok(()) } else { checked }
+    }
+
     /// Whether this server is the one that may write.
     fn check(&self) -> Result<(), StoreError> {
         let inner = self.disk.lock();
@@ -134,7 +146,12 @@ impl Mount {
 
     fn write_error(&self, batch: &mut InFlight) -> StoreError {
         batch.crash();
-        self.disk.lock().broken = Some(self.number);
+        // Of one that was shut out meanwhile, its successor knows nothing.
+        let mut inner = self.disk.lock();
+        if inner.mount == self.number {
+            inner.broken = Some(self.number);
+        }
+        drop(inner);
         self.disk.witness.event(|| format!("a sync of mount {} fails", self.number));
         StoreError::Failed("the sync failed".into())
     }
@@ -150,7 +167,7 @@ struct InFlight {
 impl InFlight {
     fn crash(&mut self) {
         let batch = std::mem::take(&mut self.batch);
-        if batch.is_empty() || self.mount.check().is_err() {
+        if batch.is_empty() || self.mount.check_writes(&batch).is_err() {
             return;
         }
         let kept = {
@@ -195,7 +212,7 @@ impl Store for Mount {
     }
 
     fn commit(&self, batch: &[Write]) -> Result<Vec<Result<(), WriteError>>, StoreError> {
-        self.check()?;
+        self.check_writes(batch)?;
         self.disk.make(self.number, batch.to_vec())
     }
 
@@ -211,7 +228,7 @@ impl Store for Mount {
 impl SimulatedStore for Mount {
     fn commit_in_time(&self, batch: Vec<Write>) -> Committing<'_> {
         Box::pin(async move {
-            self.check()?;
+            self.check_writes(&batch)?;
             let mut batch = InFlight { mount: self.clone(), batch };
             let (before, after, fails) = {
                 let mut inner = self.disk.lock();
@@ -223,7 +240,7 @@ impl SimulatedStore for Mount {
             if fails {
                 return Err(self.write_error(&mut batch));
             }
-            self.check()?;
+            self.check_writes(&batch.batch)?;
             let answers = self.disk.make(self.number, std::mem::take(&mut batch.batch))?;
             pause(after).await;
             Ok(answers)

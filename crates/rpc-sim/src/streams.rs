@@ -25,17 +25,23 @@ const AHEAD: usize = 2;
 /// What the response of a stream is.
 pub type Parts = Pin<Box<dyn tokio_stream::Stream<Item = Result<Part, Status>> + Send>>;
 
-fn metadata<T>(request: &Request<T>, name: &str) -> Result<String, Status> {
+pub(crate) fn metadata<T>(request: &Request<T>, name: &str) -> Result<String, Status> {
     let value = request.metadata().get(name).and_then(|value| value.to_str().ok());
     value.map(str::to_owned).ok_or_else(|| Status::invalid_argument(format!("there is no {name}")))
 }
 
-fn messages(resumed: Option<&Resumed>) -> u64 {
+pub(crate) fn messages(resumed: Option<&Resumed>) -> u64 {
     resumed.map_or(0, |resumed| resumed.position().messages)
 }
 
 impl Handlers {
-    fn begin_stream<T>(&self, kind: Kind, id: &str, request: &Request<T>, from: u64) -> Result<Work, Status> {
+    pub(crate) fn begin_stream<T>(
+        &self,
+        kind: Kind,
+        id: &str,
+        request: &Request<T>,
+        from: u64,
+    ) -> Result<Work, Status> {
         let caller = Caller::of(request);
         let subject = metadata(request, SUBJECT)?;
         let work = self.begin(kind, &metadata(request, CALL)?, &subject, caller, from);
@@ -49,7 +55,7 @@ impl Handlers {
     }
 
     /// A part came where `next` is to come.
-    fn came(&self, id: &str, come: &Part, next: u64) -> Result<(), Status> {
+    pub(crate) fn came(&self, id: &str, come: &Part, next: u64) -> Result<(), Status> {
         //= I9
         if *come != part(id, next) {
             let what = format!("part {} of {id} came to its handler, not {next}", come.number);

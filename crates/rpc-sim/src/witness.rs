@@ -11,6 +11,8 @@ use rpc_core::record::Write;
 use rpc_core::store::WriteError;
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::turns::Talk;
+
 /// What kind of call it is: one for each promise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -28,6 +30,10 @@ pub enum Kind {
     Stoppable,
     /// EXACTLY_ONCE.
     Book,
+    /// AT_MOST_ONCE, one at a time in all sessions of a principal.
+    Sole,
+    /// AT_MOST_ONCE, recorded in memory, one at a time in a session.
+    SoleHere,
     /// A durable stream of requests.
     Upload,
     /// The same in memory.
@@ -40,13 +46,17 @@ pub enum Kind {
     Chat,
     /// The same in memory.
     ChatLive,
+    /// Durable streams in both directions, one at a time.
+    Talk,
+    /// The same in memory.
+    TalkLive,
     /// A durable stream of requests that works on an activity.
     Activity,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 18] = [
         Self::Plain,
         Self::Least,
         Self::Memory,
@@ -54,23 +64,33 @@ impl Kind {
         Self::Again,
         Self::Stoppable,
         Self::Book,
+        Self::Sole,
+        Self::SoleHere,
         Self::Upload,
         Self::UploadLive,
         Self::Download,
         Self::DownloadLive,
         Self::Chat,
         Self::ChatLive,
+        Self::Talk,
+        Self::TalkLive,
         Self::Activity,
     ];
 
+    /// Calls of one message each way.
+    pub const UNARY: &[Self] = Self::ALL.split_at(9).0;
+    /// Streams.
+    pub const STREAMS: &[Self] = Self::ALL.split_at(9).1;
+
     /// Whether its handler begins again at a restarted server, where the last one was secured.
     pub fn goes_on(self) -> bool {
-        matches!(self, Self::Upload | Self::Download | Self::Chat | Self::Activity)
+        matches!(self, Self::Upload | Self::Download | Self::Chat | Self::Talk | Self::Activity)
     }
 
     /// Whether it streams.
     pub fn streams(self) -> bool {
-        self.goes_on() || matches!(self, Self::UploadLive | Self::DownloadLive | Self::ChatLive)
+        self.goes_on()
+            || matches!(self, Self::UploadLive | Self::DownloadLive | Self::ChatLive | Self::TalkLive)
     }
 
     /// Whether its handler never runs twice to an effect.
@@ -158,6 +178,8 @@ pub struct Asked {
     pub told: Option<(u64, What)>,
     /// Which call of the session it was, where the caller learned that.
     pub call: Option<CallId>,
+    /// Attempts that may have arrived, where the caller was answered.
+    pub attempts: u32,
     /// A recorded reply that was asked for afterwards.
     pub queried: Option<Bytes>,
     /// The reply as it came.
@@ -226,8 +248,12 @@ pub struct Seen {
     pub two_servers: Vec<(Duration, Duration)>,
     /// Sessions that two clients used at the same time.
     pub contested: BTreeSet<SessionId>,
+    /// Calls of an exclusive class, by their ids, that came one after another.
+    pub queues: Vec<Vec<String>>,
     /// Files of uploads: how many parts are in each.
     pub files: BTreeMap<String, u64>,
+    /// Half-duplex streams, by the ids of their calls.
+    pub talks: BTreeMap<String, Talk>,
     /// How far callers know their streams to be secured.
     pub secured: BTreeMap<String, u64>,
     /// What was found wrong while it happened.

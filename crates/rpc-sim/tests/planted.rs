@@ -23,6 +23,7 @@ const STORE: &str = "it";
 const CONFORMANCE: Test = Test::of(CORE, "store::memory::tests::passes_the_suite");
 const CONFORMANCE_ON_DISK: Test = Test::of(STORE, "model::passes_the_suite");
 const SLOTS: Test = Test::of(CORE, "session::tests::slots_model::the_slots_do_what_the_list_says");
+const SESSIONS: Test = Test::of(CORE, "registry::tests::model::the_sessions_do_what_the_list_says");
 const DIALOGS: Test =
     Test::of(CORE, "dialog::tests::random::every_dialog_comes_to_what_the_model_says_whatever_the_link_does");
 const STREAMS: Test =
@@ -52,7 +53,7 @@ fn finders(bug: Bug) -> Vec<Test> {
         Bug::SettledBeforeRecord => {
             vec![core("session::tests::durable::settling_is_answered_when_it_is_durable")]
         }
-        Bug::EpochNotCompared => vec![CONFORMANCE],
+        Bug::EpochNotCompared => vec![sim(1), CONFORMANCE],
         Bug::ReadsNotCompared => vec![sim(1), CONFORMANCE],
         Bug::EpochNotComparedOnDisk | Bug::ReadsNotComparedOnDisk => vec![CONFORMANCE_ON_DISK],
         Bug::EpochNotRaised => {
@@ -76,34 +77,41 @@ fn finders(bug: Bug) -> Vec<Test> {
         Bug::CancelledSlotReused => {
             vec![sim(1), core("initiator::calls::tests::the_table_does_what_the_model_does")]
         }
-        Bug::QuarantineForEver => {
-            vec![Test::of(CLIENT, "tests::calls::a_cancelled_call_is_settled_before_its_slot_is_used_again")]
-        }
+        Bug::QuarantineForEver => vec![
+            sim(1),
+            Test::of(CLIENT, "tests::calls::a_cancelled_call_is_settled_before_its_slot_is_used_again"),
+        ],
         Bug::OldAttemptGoesOn => vec![STREAMS],
-        Bug::EndedOpensAgain => {
-            vec![core("registry::tests::the_nonce_of_an_ended_session_opens_nothing_until_it_is_forgotten")]
-        }
-        Bug::ExpiredGoesOn => vec![core(
-            "session::tests::life::a_session_whose_time_is_over_is_not_entered_although_nobody_woke_it",
-        )],
-        Bug::TicketVoidedEarly | Bug::TicketNotVoided => {
-            vec![core("session::tickets::tests::the_old_ticket_is_valid_until_the_new_one_was_used_once")]
-        }
-        Bug::TicketPrefix => vec![core("id::tests::each_byte_of_a_ticket_counts")],
+        Bug::EndedOpensAgain => vec![
+            SESSIONS,
+            core("registry::tests::the_nonce_of_an_ended_session_opens_nothing_until_it_is_forgotten"),
+        ],
+        Bug::ExpiredGoesOn => vec![
+            SESSIONS,
+            core("session::tests::life::a_session_whose_time_is_over_is_not_entered_although_nobody_woke_it"),
+        ],
+        Bug::TicketVoidedEarly | Bug::TicketNotVoided => vec![
+            SESSIONS,
+            core("session::tickets::tests::the_old_ticket_is_valid_until_the_new_one_was_used_once"),
+        ],
+        Bug::TicketPrefix => vec![SESSIONS, core("id::tests::each_byte_of_a_ticket_counts")],
         Bug::RenewedByAnother => {
-            vec![core("session::tests::life::another_principals_token_renews_nothing")]
+            vec![SESSIONS, core("session::tests::life::another_principals_token_renews_nothing")]
         }
         Bug::PrincipalNotCompared => vec![Test::of(
             SERVER,
             "layers::session::tests::the_ticket_is_of_no_use_with_the_token_of_another_principal",
         )],
-        Bug::ReleaseDuringCall => {
-            vec![core("session::tests::life::a_release_waits_for_running_calls_and_admits_no_new_ones")]
-        }
+        Bug::ReleaseDuringCall => vec![
+            sim(1),
+            core("session::tests::life::a_release_waits_for_running_calls_and_admits_no_new_ones"),
+        ],
         Bug::RefusalChanges => vec![core(
             "session::tests::life::a_release_that_takes_too_long_is_refused_where_that_was_negotiated",
         )],
-        Bug::ExclusiveAdmitsTwo => vec![core("exclusive::tests::model::the_queues_do_what_the_lists_say")],
+        Bug::ExclusiveAdmitsTwo => {
+            vec![sim(1), core("exclusive::tests::model::the_queues_do_what_the_lists_say")]
+        }
         Bug::DeadlineNotPassedOn => {
             vec![Test::of(CLIENT, "deadline::tests::an_attempt_says_what_is_left")]
         }
@@ -134,11 +142,13 @@ fn finders(bug: Bug) -> Vec<Test> {
         Bug::GenerationNotCompared => {
             vec![core("stream::tests::restored::an_older_generation_is_not_listened_to")]
         }
-        Bug::OldGenerationDelivered | Bug::MajorNotAwaited | Bug::DataOutOfTurn => vec![TALKS],
+        Bug::OldGenerationDelivered => vec![TALKS],
+        Bug::MajorNotAwaited | Bug::DataOutOfTurn => vec![sim(1), TALKS],
         Bug::TokenGenerationIgnored => {
             vec![DIALOGS, core("dialog::tests::violations::a_transfer_that_is_not_newer_has_no_effect")]
         }
-        Bug::TwoOwners | Bug::CollisionReversed => vec![DIALOGS, TALKS],
+        Bug::TwoOwners => vec![sim(60), DIALOGS, TALKS],
+        Bug::CollisionReversed => vec![DIALOGS, TALKS],
     }
 }
 

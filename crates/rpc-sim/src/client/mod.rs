@@ -1,7 +1,9 @@
 //! A client's host: a session that is opened, gone on with after a crash, and opened anew when it is over; calls of every
 //! kind meanwhile; and in the end the proof that everything works.
 
+mod proof;
 mod streaming;
+mod talking;
 mod unary;
 
 use std::sync::Arc;
@@ -232,11 +234,8 @@ impl Caller {
             let id =
                 format!("{}.{}.{}.{worker}.{count}", self.client.0, self.client.1, self.session.number());
             count += 1;
-            let kind = if random.percent(65) {
-                random.one_of(&Kind::ALL[..7])
-            } else {
-                random.one_of(&Kind::ALL[7..])
-            };
+            let kind =
+                if random.percent(65) { random.one_of(Kind::UNARY) } else { random.one_of(Kind::STREAMS) };
             if kind.streams() {
                 self.stream(&id, kind, &mut random).await;
             } else {
@@ -244,46 +243,6 @@ impl Caller {
             }
             let pause = random.one_of(&[5, 50, 300]);
             sleep(random.millis(0..pause)).await;
-        }
-    }
-
-    /// Makes one call of each kind, all of which must succeed.
-    async fn prove(&self) -> bool {
-        let mut random = Random::new(self.world.config.seed, self.session.number().value());
-        for (count, kind) in Kind::ALL.into_iter().enumerate() {
-            let order = self.world.witness.look(|seen| seen.order);
-            let id = format!("{}.{}.proof.{count}.{order}", self.client.0, self.client.1);
-            self.world.people[self.client.0].does(format!("proves {kind:?}"));
-            let what = if kind.streams() {
-                self.stream_for(&id, kind, 8, &mut random).await
-            } else {
-                self.ask_once(&id, kind).await
-            };
-            if !matches!(what, What::Replied { .. } | What::Streamed) {
-                self.world.witness.event(|| format!("{kind:?} is not proven: {what:?}"));
-                return false;
-            }
-        }
-        true
-    }
-
-    /// Releases the session, after which nothing of it runs.
-    async fn release(&self) -> bool {
-        self.world.people[self.client.0].does("releases its session".into());
-        // A call that is under way is answered first, or refused.
-        let order = self.world.witness.look(|seen| seen.order);
-        let id = format!("{}.{}.last.{order}", self.client.0, self.client.1);
-        let (_, released) = tokio::join!(self.ask_slowly(&id), self.session.release());
-        match released {
-            Ok(_) => {
-                self.session_over(true);
-                *self.world.people[self.client.0].saved() = None;
-                true
-            }
-            Err(error) => {
-                self.world.witness.event(|| format!("client {:?} is not released: {error}", self.client));
-                false
-            }
         }
     }
 
@@ -310,6 +269,7 @@ impl Caller {
                     parts,
                     told: None,
                     call: None,
+                    attempts: 0,
                     queried: None,
                     reply: None,
                 };
@@ -329,12 +289,12 @@ impl Caller {
         );
     }
 
-    fn is_call(&self, id: &str, call: Option<CallId>) {
+    fn is_call(&self, id: &str, call: Option<CallId>, attempts: u32) {
         self.world.witness.note(
             || format!("{id} is call {call:?}"),
             |seen, _| {
                 if let Some(asked) = seen.asked.get_mut(id) {
-                    asked.call = call;
+                    (asked.call, asked.attempts) = (call, attempts);
                 }
             },
         );

@@ -40,6 +40,7 @@ impl Caller {
             }
             Kind::Activity => self.activity(id, parts, random).await,
             Kind::Download | Kind::DownloadLive => self.download(id, kind, parts, random).await,
+            Kind::Talk | Kind::TalkLive => self.talk(id, kind, parts, random).await,
             Kind::Chat | Kind::ChatLive => self.chat(id, kind, parts, random).await,
             Kind::Plain
             | Kind::Least
@@ -47,12 +48,14 @@ impl Caller {
             | Kind::Durable
             | Kind::Again
             | Kind::Stoppable
-            | Kind::Book => Err(Status::internal("not a stream")),
+            | Kind::Book
+            | Kind::Sole
+            | Kind::SoleHere => Err(Status::internal("not a stream")),
         };
         let told = match streamed {
             Ok(()) => What::Streamed,
             Err(status) => {
-                self.is_call(id, status.call());
+                self.is_call(id, status.call(), 0);
                 what(&status)
             }
         };
@@ -104,7 +107,12 @@ impl Caller {
         self.upload((id, name), Kind::Activity, parts, checkpoints, random).await
     }
 
-    fn named<T>(&self, mut request: Request<T>, call: &str, id: &str) -> Result<Request<T>, Status> {
+    pub(super) fn named<T>(
+        &self,
+        mut request: Request<T>,
+        call: &str,
+        id: &str,
+    ) -> Result<Request<T>, Status> {
         let value = |text: &str| {
             MetadataValue::try_from(text).map_err(|_| Status::invalid_argument("no value of a header"))
         };
@@ -141,6 +149,11 @@ impl Caller {
         let progress = checkpoints.progress();
         let (sent, secured) = (progress.sent.messages, progress.sent_secured.messages);
         //= I10
+        //= I6
+        let unsecured = progress.sent.bytes.saturating_sub(progress.sent_secured.bytes);
+        if unsecured > self.session.agreement().window_bytes {
+            self.world.witness.violation("I6", format!("{id} holds {unsecured} bytes to be sent again"));
+        }
         if secured > sent || sent > given {
             let what = format!("{id}: {secured} are secured, {sent} sent, {given} were given");
             self.world.witness.violation("I10", what);
@@ -230,7 +243,7 @@ impl Caller {
     }
 }
 
-async fn wait(random: &mut Random) {
+pub(super) async fn wait(random: &mut Random) {
     let longest = random.one_of(&[0, 0, 0, 40, 200]);
     if longest > 0 {
         sleep(Duration::from_millis(random.within(0..longest))).await;

@@ -47,11 +47,12 @@ impl Caller {
     }
 
     /// Makes one call that takes its time.
-    pub(super) async fn ask_slowly(&self, id: &str) {
-        self.asks(id, Kind::Durable, 0);
-        let ask = Ask { delay_ms: 150, ..self.to_ask(id) };
-        let told = self.call(id, Kind::Durable, Request::new(ask)).await;
+    pub(super) async fn ask_slowly(&self, id: &str, kind: Kind, delay_ms: u32) -> What {
+        self.asks(id, kind, 0);
+        let ask = Ask { delay_ms, ..self.to_ask(id) };
+        let told = self.call(id, kind, Request::new(ask)).await;
         self.is_told(id, &told);
+        told
     }
 
     fn to_ask(&self, id: &str) -> Ask {
@@ -61,7 +62,8 @@ impl Caller {
     async fn call(&self, id: &str, kind: Kind, request: Request<Ask>) -> What {
         match self.send(kind, request).await {
             Ok(response) => {
-                self.is_call(id, response.extensions().get::<CallInfo>().map(|info| info.call));
+                let info = response.extensions().get::<CallInfo>();
+                self.is_call(id, info.map(|info| info.call), info.map_or(0, |info| info.attempts));
                 let answer = response.into_inner();
                 //= I2
                 if answer.id != id {
@@ -79,7 +81,7 @@ impl Caller {
                 What::Replied { run: answer.run, count: answer.count, total: answer.total }
             }
             Err(status) => {
-                self.is_call(id, status.call());
+                self.is_call(id, status.call(), 0);
                 what(&status)
             }
         }
@@ -95,12 +97,16 @@ impl Caller {
             Kind::Again => stub.again(request).await,
             Kind::Stoppable => stub.stoppable(request).await,
             Kind::Book => stub.book(request).await,
+            Kind::Sole => stub.sole(request).await,
+            Kind::SoleHere => stub.sole_here(request).await,
             Kind::Upload
             | Kind::UploadLive
             | Kind::Download
             | Kind::DownloadLive
             | Kind::Chat
             | Kind::ChatLive
+            | Kind::Talk
+            | Kind::TalkLive
             | Kind::Activity => Err(Status::internal("not a call of one message")),
         }
     }

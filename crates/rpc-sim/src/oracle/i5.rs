@@ -27,7 +27,8 @@ pub(super) fn check(seen: &Seen) -> Vec<String> {
     wrong
 }
 
-fn slot(change: &Change) -> Option<&SlotRecord> {
+/// The slot that a change is about.
+pub(super) fn slot(change: &Change) -> Option<&SlotRecord> {
     match change {
         Change::Slot(slot) | Change::Commit(slot, _) | Change::Activity(_, Some(slot)) => Some(slot),
         Change::Activity(_, None)
