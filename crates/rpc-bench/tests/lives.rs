@@ -1,5 +1,5 @@
 //! What happens to sessions beside calls and streams: that each group measures it, not how fast.
-#![expect(clippy::unwrap_used, reason = "a test")]
+#![expect(clippy::unwrap_used, reason = "a test says by panicking that something went wrong")]
 
 use std::process::Command;
 

@@ -5,28 +5,32 @@ use std::process::Command;
 
 /// Runs the driver and answers its JSON.
 fn measured(group: &str) -> serde_json::Value {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().expect("the report is whole");
     let json = directory.path().join("figures.json");
     let mut driver = Command::new(env!("CARGO_BIN_EXE_rpc-bench"));
     driver.args([group, "--no-build", "--rounds", "1", "--seconds", "0.03", "--json"]).arg(&json);
-    let output = driver.output().unwrap();
+    let output = driver.output().expect("the report is whole");
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap()
+    serde_json::from_slice(&std::fs::read(json).expect("the report is whole")).expect("the report is whole")
 }
 
 /// Each contest of the group has all of these, each with its round. A driver that failed has failed the test already.
 #[track_caller]
 fn complete(group: &str, contests: usize, who: &[&str]) {
     let report = measured(group);
-    let measured = report["groups"][0]["contests"].as_array().unwrap();
+    let measured = report["groups"][0]["contests"].as_array().expect("the report is whole");
     assert_eq!(measured.len(), contests);
     for contest in measured {
-        let entries = contest["entries"].as_array().unwrap();
-        let names: BTreeSet<_> = entries.iter().map(|entry| entry["name"].as_str().unwrap()).collect();
+        let entries = contest["entries"].as_array().expect("the report is whole");
+        let names: BTreeSet<_> =
+            entries.iter().map(|entry| entry["name"].as_str().expect("the report is whole")).collect();
         assert_eq!(names, who.iter().copied().collect(), "{}", contest["name"]);
         for entry in entries {
-            assert!(entry["rounds"][0]["client"]["operations"].as_u64().unwrap() > 0, "{entry}");
+            assert!(
+                entry["rounds"][0]["client"]["operations"].as_u64().expect("the report is whole") > 0,
+                "{entry}"
+            );
         }
     }
 }

@@ -34,7 +34,9 @@ impl Iterator for Source {
     type Item = u64;
 
     fn next(&mut self) -> Option<u64> {
-        if self.tally.messages % self.at_once == 0 && self.tally.messages > 0 && Instant::now() >= self.until
+        if self.tally.messages.is_multiple_of(self.at_once)
+            && self.tally.messages > 0
+            && Instant::now() >= self.until
         {
             if let Some(ended) = self.ended.take() {
                 ended(self.tally);

@@ -50,7 +50,7 @@ impl Handlers {
         let source = Source::new(Duration::from_nanos(nanoseconds), size, move |tally| {
             counters.streamed(0, tally.messages);
         });
-        Ok(Response::new(stream::iter(Messages { source, data: payload::data(size).into() })))
+        Ok(Response::new(stream::iter(Messages { source, data: payload::data_as(size) })))
     }
 
     async fn take(&self, request: Request<Streaming<pb::Payload>>) -> Result<Response<pb::Receipt>, Status> {
@@ -235,7 +235,7 @@ impl<T: Transport> EchoCaller<T> {
     pub(crate) fn new(channel: T, needs: EchoNeeds) -> Self {
         let durable = pb::durable_echo_client::DurableEchoClient::new(channel.clone());
         let echo = pb::echo_client::EchoClient::new(channel);
-        Self { echo, durable, delivery: needs.delivery, data: payload::data(needs.size).into() }
+        Self { echo, durable, delivery: needs.delivery, data: payload::data_as(needs.size) }
     }
 }
 
@@ -268,7 +268,7 @@ pub(crate) struct FlowCaller<T> {
 impl<T: Transport> FlowCaller<T> {
     /// Over this channel.
     pub(crate) fn new(channel: T, needs: FlowNeeds) -> Self {
-        let data = payload::data(needs.size).into();
+        let data = payload::data_as(needs.size);
         Self { flow: pb::flow_client::FlowClient::new(channel), points: needs.points, size: needs.size, data }
     }
 
