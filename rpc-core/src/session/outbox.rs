@@ -92,8 +92,15 @@ impl Outbox {
     }
 
     /// The next effect that may leave.
+    ///
+    /// A session is idle for most of its life, and a server may have a million: with nothing under way it keeps no room for
+    /// what may be, which would be a kilobyte each.
     pub(super) fn poll(&mut self) -> Option<Effect> {
-        self.ready.pop_front()
+        let next = self.ready.pop_front();
+        if next.is_none() && self.held.is_empty() {
+            (self.ready, self.held) = (VecDeque::new(), VecDeque::new());
+        }
+        next
     }
 }
 
@@ -114,6 +121,18 @@ mod tests {
                 other => format!("{other:?}"),
             })
             .collect()
+    }
+
+    #[test]
+    fn with_nothing_under_way_it_takes_no_memory() {
+        let mut outbox = Outbox::default();
+        let first = outbox.persist(Epoch::FIRST, Change::Forget);
+        outbox.after(first, answer(1));
+        assert_eq!(drain(&mut outbox), ["persist 1"]);
+        assert!(outbox.held.capacity() > 0, "the answer waits");
+        outbox.durable(first);
+        assert_eq!(drain(&mut outbox), ["answer 1"]);
+        assert_eq!((outbox.ready.capacity(), outbox.held.capacity()), (0, 0));
     }
 
     //= test L-17

@@ -16,6 +16,9 @@ use crate::record::{Reply, SlotRecord};
 use crate::stream::secured::Resumption;
 use slot::{Phase, Slot};
 
+/// Up to here a session has room for as many slots as it has used, and no more: most use one at a time.
+const SLOTS_EXACT: usize = 4;
+
 /// The slots of one session, acceptor's side. Slots are made when they are first used.
 #[derive(Debug, Clone, Hash)]
 pub(super) struct Slots {
@@ -337,6 +340,9 @@ impl Slots {
         }
         let index = slot.0 as usize;
         if index >= self.slots.len() {
+            if index < SLOTS_EXACT {
+                self.slots.reserve_exact(index + 1 - self.slots.len());
+            }
             self.slots.resize_with(index + 1, Slot::default);
         }
         Ok(&mut self.slots[index])

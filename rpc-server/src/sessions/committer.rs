@@ -68,19 +68,17 @@ impl Waiter {
         }
     }
 
-    fn answer(self, record: RecordId, answer: Result<(), WriteError>) {
-        let live = match self {
+    /// The session, if there is one to be told of `answer`; who else waits is told at once.
+    fn session(self, answer: &Result<(), WriteError>) -> Option<Arc<Live>> {
+        match self {
             // A session that is gone needs no answer: nobody waits for it.
             Self::IfThere(live) => live.upgrade(),
             Self::Ended(live) => Some(live),
             Self::Told(told) => {
-                let _ = told.send(answer);
-                return;
+                let _ = told.send(answer.clone());
+                None
             }
             Self::Nobody => None,
-        };
-        if let Some(live) = live {
-            live.stored(record, &answer);
         }
     }
 }
@@ -324,8 +322,22 @@ fn answer(waiting: Vec<(Waiter, RecordId)>, answers: Result<Vec<Result<(), Write
             vec![Err(error.into()); waiting.len()]
         }
     };
-    for ((live, record), answer) in waiting.into_iter().zip(answers) {
-        live.answer(record, answer);
+    // What stands together of one session is told together: its handlers, who wait for its lock meanwhile, would wait once
+    // for each record.
+    let mut told: Option<(Arc<Live>, Vec<_>)> = None;
+    for ((waiter, record), answer) in waiting.into_iter().zip(answers) {
+        let Some(live) = waiter.session(&answer) else { continue };
+        match &mut told {
+            Some((of, answers)) if Arc::ptr_eq(of, &live) => answers.push((record, answer)),
+            _ => {
+                if let Some((of, answers)) = told.replace((live, vec![(record, answer)])) {
+                    of.stored(&answers);
+                }
+            }
+        }
+    }
+    if let Some((of, answers)) = told {
+        of.stored(&answers);
     }
 }
 

@@ -36,8 +36,8 @@ pub(crate) struct Live {
     core: Mutex<Core>,
     /// Told whenever a call has come to its end or has a newer attempt.
     moved: Notify,
-    /// How the session ended, once it has.
-    ended: watch::Sender<Option<SessionEnd>>,
+    /// Told how the session ended. Made when somebody first waits for that: most sessions end alone.
+    ended: OnceLock<watch::Sender<Option<SessionEnd>>>,
     /// Told when what the initiator is to be told on each connection may have changed.
     said: Notify,
     /// Cancelled when the session has ended. Made when the first handler asks for it.
@@ -57,6 +57,8 @@ struct Core {
     streams: Streams,
     /// When the registry will look at this session.
     scheduled: Timestamp,
+    /// How the session ended, once it has.
+    end: Option<SessionEnd>,
 }
 
 impl Core {
@@ -131,9 +133,10 @@ impl Live {
                 awaited: Awaited::default(),
                 streams: Streams::default(),
                 scheduled: Timestamp::NEVER,
+                end: None,
             }),
             moved: Notify::new(),
-            ended: watch::Sender::new(None),
+            ended: OnceLock::new(),
             said: Notify::new(),
             lapse: OnceLock::new(),
         })
@@ -158,7 +161,14 @@ impl Live {
 
     /// How the session ended, once it has.
     pub(crate) fn ended(&self) -> watch::Receiver<Option<SessionEnd>> {
-        self.ended.subscribe()
+        let ended = self.ended.get_or_init(|| watch::Sender::new(None));
+        // The end may have come before there was anybody to tell.
+        let core = self.lock();
+        if let Some(end) = core.end {
+            ended.send_replace(Some(end));
+        }
+        drop(core);
+        ended.subscribe()
     }
 
     /// Told when [`Session::said`] may have changed.
@@ -180,8 +190,7 @@ impl Live {
     /// Why the session has ended. Waits for a change under way to be whole, so that whoever saw its first effect learns
     /// of the end, too.
     pub(crate) fn end_reason(&self) -> Option<Reason> {
-        let _core = self.lock();
-        self.ended.borrow().map(SessionEnd::reason)
+        self.lock().end.map(SessionEnd::reason)
     }
 
     /// Runs one command or question, then does everything that the session wants done.
@@ -292,9 +301,18 @@ impl Live {
         self.moved.notify_waiters();
     }
 
-    /// The store answered for a record.
-    pub(super) fn stored(self: &Arc<Self>, record: RecordId, answer: &Result<(), WriteError>) {
-        self.with(|session, _| tell(session, record, answer));
+    /// The store answered for records, which come in their order.
+    pub(super) fn stored(self: &Arc<Self>, answers: &[(RecordId, Result<(), WriteError>)]) {
+        let sessions = self.sessions.upgrade();
+        self.with_core(|core, _| {
+            for (record, answer) in answers {
+                tell(&mut core.session, *record, answer);
+                // What follows from one comes before the next, as everywhere.
+                if let Some(sessions) = &sessions {
+                    self.drain(core, sessions);
+                }
+            }
+        });
     }
 
     fn lock(&self) -> MutexGuard<'_, Core> {
@@ -328,7 +346,12 @@ impl Live {
                 }
             }
             Effect::Answer { request, answer } => {
-                if let Some(waiting) = core.waiting.remove(&request) {
+                let waiting = core.waiting.remove(&request);
+                if core.waiting.is_empty() {
+                    // An empty map keeps room for eleven.
+                    core.waiting = BTreeMap::new();
+                }
+                if let Some(waiting) = waiting {
                     // Whoever asked may have gone away; what was done stays done.
                     let _ = waiting.send(answer);
                 }
@@ -367,9 +390,12 @@ impl Live {
         }
     }
 
-    fn end(&self, core: &Core, sessions: &Sessions, end: SessionEnd) {
+    fn end(&self, core: &mut Core, sessions: &Sessions, end: SessionEnd) {
         sessions.ended(self.id, core.session.epoch(), core.session.tombstone());
-        self.ended.send_replace(Some(end));
+        core.end = Some(end);
+        if let Some(ended) = self.ended.get() {
+            ended.send_replace(Some(end));
+        }
         if let Some(lapse) = self.lapse.get() {
             lapse.cancel();
         }
