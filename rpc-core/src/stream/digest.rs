@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::checksum;
+use crate::checksum::append;
 
 /// Which digests the sync points of a stream carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -104,11 +104,6 @@ impl fmt::Debug for Running {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Running({:08x})", self.crc)
     }
-}
-
-/// CRC32C of what `crc` is of, followed by `bytes`.
-pub(super) fn append(crc: u32, bytes: &[u8]) -> u32 {
-    checksum::append(crc, bytes)
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
-use super::digest::append;
 use super::position::Position;
 use super::run::{boundary, fitting};
+use crate::checksum::append;
 
 /// What one kept chunk costs beside its bytes: its place here and the head of its buffer. Counted into the window, so
 /// that many tiny messages cannot cost a multiple of it.

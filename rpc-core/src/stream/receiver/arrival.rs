@@ -1,7 +1,7 @@
 //! What comes in one attempt, and how it joins what is there.
 
+use crate::checksum::append;
 use crate::frame::At;
-use crate::stream::digest::append;
 use crate::stream::error::{StreamError, Violation};
 use crate::stream::position::Position;
 use crate::stream::run::Run;

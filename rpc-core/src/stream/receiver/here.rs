@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
+use crate::checksum::append;
 use crate::stream::POINTS_UNCONFIRMED_MAX;
-use crate::stream::digest::append;
 
 /// By what the sending application left with them, oldest first, since the last message.
 ///

@@ -1,8 +1,9 @@
 use super::*;
+use crate::checksum::append;
 use crate::dialog::ResyncKind;
 use crate::frame::dialog::Base;
 use crate::policy::Secure;
-use crate::stream::digest::{Digest, append};
+use crate::stream::digest::Digest;
 use crate::stream::tests::messages;
 
 fn receiver(config: &Config) -> Receiver {

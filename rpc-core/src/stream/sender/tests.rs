@@ -53,7 +53,7 @@ fn has(sender: &mut Sender, position: Position, secured: u64) -> Received {
     let limit = sender.limit;
     let mut whole = batch(1_000, 100);
     whole.truncate(usize::try_from(position.bytes).unwrap());
-    let crc = crate::stream::digest::append(0, &whole);
+    let crc = crate::checksum::append(0, &whole);
     Received { position, crc, secured: Serial(secured), limit, ..Default::default() }
 }
 
