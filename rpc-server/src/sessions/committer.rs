@@ -1,18 +1,23 @@
 //! The way from sessions to the store: one writer for all of them, so that whatever waits shares one sync.
 
+mod telling;
+
 use std::num::NonZeroU32;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
 use std::thread;
 
-use rpc_core::record::{Change, Write};
+use rpc_core::record::Write;
 use rpc_core::session::RecordId;
 use rpc_core::store::{Durability, Store, StoreError, WriteError};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+
+pub(super) use telling::HomeOf;
+use telling::{Homes, Waiter};
 
 use super::SimulatedStore;
 use super::live::Live;
@@ -39,48 +44,13 @@ pub(super) enum Committer {
 pub(super) struct Queue {
     jobs: mpsc::UnboundedSender<Job>,
     waiting: Arc<AtomicUsize>,
+    /// Where sessions are told; `None`: where the store is asked.
+    homes: Option<Homes>,
 }
 
-pub(super) enum Job {
-    Write { live: Waiter, record: RecordId, write: Write },
-    Forget(Write),
-    ForgetNow { write: Write, answer: oneshot::Sender<Result<(), WriteError>> },
+enum Job {
+    Write(Waiter, Write),
     Reserve { count: NonZeroU32, answer: oneshot::Sender<Result<Range<u64>, StoreError>> },
-}
-
-/// The session that waits for a write.
-pub(super) enum Waiter {
-    /// If it is still there when the store answers.
-    IfThere(Weak<Live>),
-    /// It stays for the answer, although nothing else may hold it any more: its end is told when that is recorded.
-    Ended(Arc<Live>),
-    /// None; whoever forgets something waits.
-    Told(oneshot::Sender<Result<(), WriteError>>),
-    /// None.
-    Nobody,
-}
-
-impl Waiter {
-    fn of(live: &Arc<Live>, write: &Write) -> Self {
-        match write.change {
-            Change::End(_) => Self::Ended(Arc::clone(live)),
-            _ => Self::IfThere(Arc::downgrade(live)),
-        }
-    }
-
-    /// The session, if there is one to be told of `answer`; who else waits is told at once.
-    fn session(self, answer: &Result<(), WriteError>) -> Option<Arc<Live>> {
-        match self {
-            // A session that is gone needs no answer: nobody waits for it.
-            Self::IfThere(live) => live.upgrade(),
-            Self::Ended(live) => Some(live),
-            Self::Told(told) => {
-                let _ = told.send(answer.clone());
-                None
-            }
-            Self::Nobody => None,
-        }
-    }
 }
 
 /// What became of a write that was handed over.
@@ -105,7 +75,7 @@ impl Committer {
                 thread::Builder::new()
                     .name("session-store".into())
                     .spawn(move || run(&*store, queue, &counted, &failed))?;
-                Ok(Self::Queued(Queue { jobs, waiting }))
+                Ok(Self::Queued(Queue { jobs, waiting, homes: Some(Homes::default()) }))
             }
         }
     }
@@ -121,7 +91,7 @@ impl Committer {
         let task = run_task(store, queue, Arc::clone(&waiting), failed);
         // Nobody awaits it: it ends when the last clone of the committer is gone, or with its runtime.
         drop(runtime.spawn(task));
-        Ok(Self::Queued(Queue { jobs, waiting }))
+        Ok(Self::Queued(Queue { jobs, waiting, homes: None }))
     }
 
     /// Hands over a write.
@@ -129,9 +99,11 @@ impl Committer {
         match self {
             Self::Inline(store) => Submitted::Done(commit_one(&**store, write)),
             Self::Queued(queue) => {
+                if let Some(homes) = &queue.homes {
+                    live.home().choose(homes);
+                }
                 let must = write.change.has_happened();
-                let job = Job::Write { live: Waiter::of(live, &write), record, write };
-                match queue.send(job, must) {
+                match queue.send(Job::Write(Waiter::of(live, record, &write), write), must) {
                     Ok(()) => Submitted::Waiting,
                     Err(error) => Submitted::Done(Err(error)),
                 }
@@ -149,7 +121,7 @@ impl Committer {
                 }
             }
             Self::Queued(queue) => {
-                let _ = queue.send(Job::Forget(write), false);
+                let _ = queue.send(Job::Write(Waiter::Nobody, write), false);
             }
         }
     }
@@ -160,7 +132,7 @@ impl Committer {
             Self::Inline(store) => commit_one(&**store, write),
             Self::Queued(queue) => {
                 let (answer, answered) = oneshot::channel();
-                queue.send(Job::ForgetNow { write, answer }, false)?;
+                queue.send(Job::Write(Waiter::Forgetting(answer), write), false)?;
                 answered.await.unwrap_or_else(|_| Err(thread_has_ended().into()))
             }
         }
@@ -244,7 +216,7 @@ async fn run_task(
 /// Writes that share one commit, and who waits for them.
 #[derive(Default)]
 struct Batch {
-    waiting: Vec<(Waiter, RecordId)>,
+    waiting: Vec<Waiter>,
     writes: Vec<Write>,
     bytes: usize,
 }
@@ -253,20 +225,16 @@ impl Batch {
     /// Adds the write of a job; numbers are reserved on the spot.
     fn take(&mut self, job: Job, store: &dyn Store) {
         match job {
-            Job::Write { live, record, write } => self.push(live, record, write),
-            Job::ForgetNow { write, answer } => self.push(Waiter::Told(answer), RecordId::default(), write),
-            Job::Forget(write) => self.push(Waiter::Nobody, RecordId::default(), write),
+            Job::Write(waiter, write) => {
+                self.bytes += write.change.bytes();
+                self.waiting.push(waiter);
+                self.writes.push(write);
+            }
             Job::Reserve { count, answer } => {
                 // Nobody waits any more for an opening that was given up; the numbers are skipped.
                 let _ = answer.send(guarded(|| store.reserve_numbers(count)));
             }
         }
-    }
-
-    fn push(&mut self, live: Waiter, record: RecordId, write: Write) {
-        self.bytes += write.change.bytes();
-        self.waiting.push((live, record));
-        self.writes.push(write);
     }
 
     fn commit(self, store: &dyn Store, failed: &CancellationToken) {
@@ -294,7 +262,7 @@ impl Batch {
             tracing::error!(%error, "the store failed, and nothing is kept until it is opened again");
             failed.cancel();
         }
-        answer(self.waiting, answers);
+        telling::tell(self.waiting, answers);
     }
 }
 
@@ -312,33 +280,6 @@ fn all_of(
 
 fn guarded<T>(ask: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
     catch_unwind(AssertUnwindSafe(ask)).unwrap_or_else(|_| Err(StoreError::Closed("it panicked".into())))
-}
-
-fn answer(waiting: Vec<(Waiter, RecordId)>, answers: Result<Vec<Result<(), WriteError>>, StoreError>) {
-    let answers = match answers {
-        Ok(answers) => answers,
-        Err(error) => {
-            tracing::debug!(%error, writes = waiting.len(), "writes were not made");
-            vec![Err(error.into()); waiting.len()]
-        }
-    };
-    // What stands together of one session is told together: its handlers, who wait for its lock meanwhile, would wait once
-    // for each record.
-    let mut told: Option<(Arc<Live>, Vec<_>)> = None;
-    for ((waiter, record), answer) in waiting.into_iter().zip(answers) {
-        let Some(live) = waiter.session(&answer) else { continue };
-        match &mut told {
-            Some((of, answers)) if Arc::ptr_eq(of, &live) => answers.push((record, answer)),
-            _ => {
-                if let Some((of, answers)) = told.replace((live, vec![(record, answer)])) {
-                    of.stored(&answers);
-                }
-            }
-        }
-    }
-    if let Some((of, answers)) = told {
-        of.stored(&answers);
-    }
 }
 
 #[cfg(test)]

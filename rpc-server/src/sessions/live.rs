@@ -19,7 +19,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Sessions;
-use super::committer::Submitted;
+use super::committer::{HomeOf, Submitted};
 use super::ends::{EndedSession, SessionEnd};
 use super::streams::{FlowOver, Streams};
 use awaited::Awaited;
@@ -33,6 +33,8 @@ pub(crate) struct Live {
     principal: Principal,
     agreement: Arc<Agreement>,
     sessions: Weak<Sessions>,
+    /// Where the store's answers are told.
+    home: HomeOf,
     core: Mutex<Core>,
     /// Told whenever a call has come to its end or has a newer attempt.
     moved: Notify,
@@ -123,6 +125,7 @@ impl Live {
             principal: session.principal().clone(),
             agreement: Arc::clone(session.agreement()),
             sessions,
+            home: HomeOf::default(),
             core: Mutex::new(Core {
                 session,
                 requests: last.0,
@@ -152,6 +155,11 @@ impl Live {
 
     pub(crate) fn agreement(&self) -> &Arc<Agreement> {
         &self.agreement
+    }
+
+    /// Where the store's answers are told.
+    pub(super) fn home(&self) -> &HomeOf {
+        &self.home
     }
 
     /// Told whenever a call has come to its end or has a newer attempt.

@@ -198,6 +198,53 @@ async fn a_store_that_panics_is_a_store_that_failed() {
     }
 }
 
+/// Spins, so that the test's own runtime does nothing meanwhile.
+fn spin_until(condition: impl Fn() -> bool) {
+    while !condition() {
+        std::thread::yield_now();
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_told_in_the_runtime_of_its_first_write() {
+    let store = Arc::new(Gated::default());
+    store.set_open(true);
+    let sessions = sessions(&store);
+    let opened = open(&sessions, 1).await.unwrap();
+    let mut ending = Box::pin(opened.live.request(|session, _, request| session.abort(request)));
+    assert!(futures_util::poll!(ending.as_mut()).is_pending());
+    let home = opened.live.home().get().expect("it was opened in a runtime");
+    spin_until(|| home.waiting() == 1);
+    assert!(futures_util::poll!(ending.as_mut()).is_pending(), "told by the store's thread");
+    ending.await.unwrap();
+    assert_eq!(home.waiting(), 0);
+}
+
+/// One of several runtimes ends before the others, and its sessions live on in them.
+#[test]
+fn a_runtime_that_ends_takes_no_answer_with_it() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (first, second) = (runtime(), runtime());
+    let store = Arc::new(Gated::default());
+    store.set_open(true);
+    let sessions = second.block_on(async { sessions(&store) });
+    let (here, there) =
+        first.block_on(async { (open(&sessions, 1).await.unwrap(), open(&sessions, 2).await.unwrap()) });
+    let abort = |of: &OpenSession| {
+        let live = Arc::clone(&of.live);
+        Box::pin(async move { live.request(|session, _, request| session.abort(request)).await })
+    };
+    // One answer waits for the runtime when it ends, the other comes when it has.
+    let (mut early, late) = (abort(&here), abort(&there));
+    let _ = second.block_on(async { futures_util::poll!(early.as_mut()) });
+    spin_until(|| here.live.home().get().unwrap().waiting() == 1);
+    drop(first);
+    second.block_on(async {
+        early.await.unwrap();
+        late.await.unwrap();
+    });
+}
+
 /// Nothing held a session any more that had ended, and when the store had its end there was nobody to tell of it.
 //= test L-34
 #[tokio::test]

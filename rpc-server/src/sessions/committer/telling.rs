@@ -1,0 +1,196 @@
+//! How those who wait for the store are told what it has answered.
+//!
+//! A session is told in a runtime, its *home*, where its handlers wait. Told by the store's thread, each of them would be
+//! woken by the system, alone, and mostly sleep again before the next is. So the thread hands over all that a batch has
+//! for a home, and wakes it once.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use rpc_core::record::{Change, Write};
+use rpc_core::session::RecordId;
+use rpc_core::store::{StoreError, WriteError};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use crate::sessions::live::Live;
+
+/// Who waits for a write.
+pub(super) enum Waiter {
+    /// A session, if it is still there when the store answers.
+    IfThere(Weak<Live>, RecordId),
+    /// A session that stays for the answer, although nothing else may hold it any more: its end is told when that is
+    /// recorded.
+    Ended(Arc<Live>, RecordId),
+    /// Whoever forgets something.
+    Forgetting(oneshot::Sender<Result<(), WriteError>>),
+    Nobody,
+}
+
+impl Waiter {
+    pub(super) fn of(live: &Arc<Live>, record: RecordId, write: &Write) -> Self {
+        match write.change {
+            Change::End(_) => Self::Ended(Arc::clone(live), record),
+            _ => Self::IfThere(Arc::downgrade(live), record),
+        }
+    }
+
+    /// The session, if there is one to be told of `answer`; who else waits is told at once.
+    fn session(self, answer: &Result<(), WriteError>) -> Option<(Arc<Live>, RecordId)> {
+        match self {
+            // A session that is gone needs no answer: nobody waits for it.
+            Self::IfThere(live, record) => Some((live.upgrade()?, record)),
+            Self::Ended(live, record) => Some((live, record)),
+            Self::Forgetting(told) => {
+                // Whoever waited may have gone away; it is forgotten all the same.
+                let _ = told.send(answer.clone());
+                None
+            }
+            Self::Nobody => None,
+        }
+    }
+}
+
+/// Tells everybody; who has a home, there.
+pub(super) fn tell(waiting: Vec<Waiter>, answers: Result<Vec<Result<(), WriteError>>, StoreError>) {
+    let answers = answers.unwrap_or_else(|error| {
+        tracing::debug!(%error, writes = waiting.len(), "writes were not made");
+        vec![Err(error.into()); waiting.len()]
+    });
+    let mut homes: Vec<(Option<Arc<Home>>, Answered)> = Vec::new();
+    for (waiter, answer) in waiting.into_iter().zip(answers) {
+        let Some((live, record)) = waiter.session(&answer) else { continue };
+        let home = live.home().get();
+        match homes.iter_mut().find(|(other, _)| is_same(other.as_ref(), home)) {
+            Some((_, answered)) => answered.push(live, record, answer),
+            None => {
+                let home = home.cloned();
+                let mut answered = Answered::default();
+                answered.push(live, record, answer);
+                homes.push((home, answered));
+            }
+        }
+    }
+    for (home, answered) in homes {
+        match home {
+            Some(home) => home.tell(answered),
+            None => answered.tell(),
+        }
+    }
+}
+
+fn is_same(one: Option<&Arc<Home>>, other: Option<&Arc<Home>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
+/// What a batch has for the sessions of one home.
+///
+/// What stands together of one session is told together: its handlers, who wait for its lock meanwhile, would wait once
+/// for each record.
+#[derive(Default)]
+struct Answered(Vec<(Arc<Live>, Vec<(RecordId, Result<(), WriteError>)>)>);
+
+impl Answered {
+    fn push(&mut self, live: Arc<Live>, record: RecordId, answer: Result<(), WriteError>) {
+        match self.0.last_mut() {
+            Some((last, answers)) if Arc::ptr_eq(last, &live) => answers.push((record, answer)),
+            _ => self.0.push((live, vec![(record, answer)])),
+        }
+    }
+
+    fn tell(self) {
+        for (live, answers) in self.0 {
+            live.stored(&answers);
+        }
+    }
+}
+
+/// The homes of a server's sessions: one for each runtime in which there are any.
+#[derive(Clone, Default)]
+pub(super) struct Homes(Arc<Mutex<Vec<Weak<Home>>>>);
+
+impl Homes {
+    /// The home of sessions that are first written in this runtime; `None` outside of any.
+    pub(super) fn here(&self) -> Option<Arc<Home>> {
+        let runtime = Handle::try_current().ok()?;
+        let mut homes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let there = homes.iter().filter_map(Weak::upgrade).find(|home| home.runtime.id() == runtime.id());
+        Some(there.unwrap_or_else(|| {
+            homes.retain(|home| home.strong_count() > 0);
+            let home = Arc::new(Home { runtime, queue: Mutex::default() });
+            homes.push(Arc::downgrade(&home));
+            home
+        }))
+    }
+}
+
+/// Where a session is told: always in the same runtime, so that its answers come in the order of its records.
+pub(in crate::sessions) struct Home {
+    runtime: Handle,
+    queue: Mutex<Queue>,
+}
+
+#[derive(Default)]
+struct Queue {
+    answered: VecDeque<Answered>,
+    /// There is a task that tells.
+    is_told: bool,
+}
+
+impl Home {
+    fn tell(self: &Arc<Self>, answered: Answered) {
+        let mut queue = self.lock();
+        queue.answered.push_back(answered);
+        if !std::mem::replace(&mut queue.is_told, true) {
+            drop(queue);
+            let telling = Telling(Arc::clone(self));
+            drop(self.runtime.spawn(async move { drop(telling) }));
+        }
+    }
+
+    fn next(&self) -> Option<Answered> {
+        let mut queue = self.lock();
+        let next = queue.answered.pop_front();
+        queue.is_told = next.is_some();
+        next
+    }
+
+    /// Batches that wait for the runtime.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.lock().answered.len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells when it is dropped: also by a runtime that shuts down, or has. What is stored is told in any case.
+struct Telling(Arc<Home>);
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        while let Some(answered) = self.0.next() {
+            answered.tell();
+        }
+    }
+}
+
+/// The home of one session, chosen by its first write.
+#[derive(Default)]
+pub(in crate::sessions) struct HomeOf(OnceLock<Option<Arc<Home>>>);
+
+impl HomeOf {
+    pub(super) fn choose(&self, homes: &Homes) {
+        self.0.get_or_init(|| homes.here());
+    }
+
+    pub(in crate::sessions) fn get(&self) -> Option<&Arc<Home>> {
+        self.0.get()?.as_ref()
+    }
+}
