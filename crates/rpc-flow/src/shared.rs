@@ -68,7 +68,7 @@ pub(crate) struct State {
 
 /// How much the application's own body may give before it is written. Its bytes are read twice more, for their digest and
 /// by the transport, and are still in the processor's cache when that comes soon.
-const AHEAD_BYTES: u64 = 256 << 10;
+const AHEAD_BYTES: u64 = 128 << 10;
 
 /// In which directions a handler is to go on from a point, and has not asked from which. If it went on all the same, it
 /// would be at another place than its caller.

@@ -45,12 +45,13 @@ async fn unstored(call: &Protected, stream: &Stream, last: Serial) -> Option<Res
     if requests_stream(call.policy) {
         return stream.unstored().await;
     }
-    let mut views = stream.watch();
     loop {
         let at = Resumption { requests: None, ..stream.unstored().await? };
         if serial(&at) > last {
             return Some(at);
         }
+        // Not before there is something to wait for: while somebody looks on, each step costs a copy of the view.
+        let mut views = stream.watch();
         let is_new = |view: &View| {
             view.failed.is_some() || view.confirmed.as_ref().is_some_and(|confirmed| confirmed.serial > last)
         };
