@@ -38,7 +38,7 @@ fn check(secured: Option<Secured>, script: &Script) {
 }
 
 /// Makes a call, and checks that both sides see every message once and each point exactly where it was placed.
-async fn call(plan: &Plan, scripts: &[Script; 2]) -> super::call::Report {
+pub(super) async fn call(plan: &Plan, scripts: &[Script; 2]) -> super::call::Report {
     let [client, server] = [Side::Client, Side::Server].map(|side| Stream::new(side, &plan.config));
     let (sent, got) = (Log::default(), Log::default());
     let checkpoints = Checkpoints::new();

@@ -56,6 +56,12 @@ impl PlacedLast {
         self.again = if self.messages == sent { self.points } else { 0 };
     }
 
+    /// So many more wait there.
+    fn add(&mut self, sent: u64, points: usize) {
+        let here = if self.messages == sent { self.points } else { 0 };
+        *self = Self { messages: sent, points: here, again: here + points };
+    }
+
     fn is_repeated(&mut self, messages: u64) -> bool {
         let is_repeated = self.messages == messages && self.again > 0;
         self.again -= usize::from(is_repeated);
@@ -76,6 +82,11 @@ impl Sender {
             return Err(KeepError::Begun);
         }
         self.replay.keep_positions();
+        // The source may begin with the point after which it begins.
+        let own = self.points.confirmed().filter(|point| !point.state.is_empty());
+        if let Some(point) = own {
+            self.placed_last = PlacedLast { messages: point.position.messages, points: 1, again: 1 };
+        }
         Ok(())
     }
 
@@ -251,9 +262,16 @@ impl Sender {
     fn read_again(&mut self, here: Known, to: Known) {
         self.replay.restart_at(to.position, to.crc);
         self.splitter.clear();
-        self.asked = Asked::default();
+        let sent = self.replay.sent();
+        self.placed_last.repeat(sent.messages);
+        if here.position == sent {
+            // The source begins behind those that are to lie here, or with them.
+            self.asked.end_at(sent.messages);
+            self.placed_last.add(sent.messages, self.asked.len());
+        } else {
+            self.asked = Asked::default();
+        }
         self.ended = false;
-        self.placed_last.repeat(self.replay.sent().messages);
         self.rereading = Some(Rereading { is_due: true, here, to });
     }
 }

@@ -13,10 +13,12 @@ use crate::id::Attempt;
 use crate::negotiate::Unit;
 use crate::policy::{Checkpoint, Secure};
 use crate::stream::Config;
+use crate::stream::digest::Digest;
 use crate::stream::error::{KeepError, StreamError};
 use crate::stream::flow::{Flow, Side, Step};
-use crate::stream::position::Position;
+use crate::stream::position::{Position, Serial};
 use crate::stream::resume::Resume;
+use crate::stream::secured::{Resumption, Secured};
 use crate::time::Timestamp;
 
 use super::talk;
@@ -202,6 +204,7 @@ fn what_the_peer_lacks_is_given_again_from_the_last_point_that_it_has() {
     server.attempt(NOW, Attempt(1), Some(&has(3))).unwrap();
     assert_eq!(written(&mut server, 1), [""; 0], "it has not come to where the peer is");
     server.app_sends(part(8, 9));
+    server.app_syncs_at(7, Bytes::from_static(b"of before")).unwrap();
     assert_eq!((server.reread(), server.reread()), (Some(2), None));
     server.app_sends(part(2, 3));
     assert_eq!(written(&mut server, 1), ["AT3"]);
@@ -212,6 +215,66 @@ fn what_the_peer_lacks_is_given_again_from_the_last_point_that_it_has() {
     assert_eq!(written(&mut server, 1), ["D1", "D1"]);
     assert_eq!((server.progress().sent, server.progress().sent_again), (at(7), 300));
     assert_eq!(server.sender().kept_bytes(), 0);
+}
+
+/// As many points wait as may, and none is confirmed unless what lies before them comes again.
+//= test S-33
+#[test]
+fn a_direction_full_of_points_is_read_again_all_the_same() {
+    let mut server = Flow::new(Side::Server, &Config::default());
+    server.keep_positions().unwrap();
+    server.attempt(NOW, Attempt(0), None).unwrap();
+    let mut messages = 0;
+    while server.wants_data() {
+        server.app_sends(part(0, 1));
+        messages += 1;
+        server.app_syncs_at(messages, Bytes::new()).unwrap();
+        written(&mut server, 0);
+    }
+    assert!(messages <= 1_024 && server.progress().sent.messages == messages, "{messages}");
+    let peer = has(0);
+    server.attempt(NOW, Attempt(1), Some(&peer)).unwrap();
+    assert!(server.wants_data());
+    assert_eq!(server.reread(), Some(0));
+    for _ in 0..messages {
+        assert!(server.wants_data());
+        server.app_sends(part(0, 1));
+    }
+    let all: usize = written(&mut server, 1)[1..]
+        .iter()
+        .filter_map(|out| out.strip_prefix('D')?.parse::<usize>().ok())
+        .sum();
+    assert_eq!((all as u64, server.progress().sent.messages), (messages, messages));
+    assert!(!server.wants_data(), "full again");
+}
+
+/// A source begins with the point at which it begins, or behind it.
+#[test]
+fn a_point_where_the_source_begins_is_not_placed_twice() {
+    for is_given in [true, false] {
+        let mut server = server();
+        server.app_sends(part(6, 7));
+        server.attempt(NOW, Attempt(1), Some(&has(4))).unwrap();
+        assert_eq!(server.reread(), Some(4));
+        if is_given {
+            server.app_syncs_at(4, Bytes::from_static(b"4")).unwrap();
+        }
+        server.app_sends(part(4, 7));
+        assert_eq!(written(&mut server, 1), ["AT4", "S2", "D2", "D1"], "{is_given}");
+    }
+    let state = Bytes::from_static(b"4");
+    for (left, placed) in [(&b"4"[..], "D1"), (b"", "S3")] {
+        let digest = Digest { crc: crate::checksum::append(0, &part(0, 4)), blake3: None };
+        let [sender_state, receiver_state] = [Bytes::from_static(left), Bytes::new()];
+        let secured = Secured { serial: Serial(2), position: at(4), digest, sender_state, receiver_state };
+        let resumption = Resumption { requests: None, responses: Some(secured) };
+        let mut server = Flow::resumed(Side::Server, &Config::default(), &resumption);
+        server.keep_positions().unwrap();
+        server.attempt(NOW, Attempt(0), Some(&has(4))).unwrap();
+        server.app_syncs_at(4, state.clone()).unwrap();
+        server.app_sends(part(4, 5));
+        assert_eq!(written(&mut server, 0)[..2], ["AT4", placed]);
+    }
 }
 
 #[test]
