@@ -142,8 +142,16 @@ impl Checkpoints {
     /// Give it to the call as it is: not through a channel or another buffer, which would hold messages that are to be
     /// forgotten. When the source has ended, the request has; its messages end when nothing of them can be asked for again.
     ///
+    /// Nothing is read again before the other side has said what it has. Of what was read and not sent, up to a window is
+    /// kept; what was sent and is not secured is never more than a window either.
+    ///
     /// What holds for [`outgoing`](Self::outgoing) holds here, too. In a call with a dialog it cannot be used: that fails
-    /// with FAILED_PRECONDITION when it is first polled.
+    /// with FAILED_PRECONDITION when it is first polled. A session has the units of a dialog where a declared service has a
+    /// method that streams both ways, unless they are left out: *typed data*, *expedited data*, *major synchronize* and
+    /// *resynchronize*.
+    ///
+    /// Sync points right after the message at which the source begins may be given or not: those that were placed are not
+    /// placed again. Points that lie elsewhere than before, among what was sent, are passed over.
     ///
     /// # Example
     ///

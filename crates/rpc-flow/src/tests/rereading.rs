@@ -15,7 +15,7 @@ use tokio_stream::{Stream as Messages, StreamExt as _, iter};
 use tonic::{Code, Status};
 
 use super::call::{Cuts, NO_KEEPALIVE, Plan};
-use super::explicit::call;
+use super::explicit::{at_every_byte, call};
 use super::link::Way;
 use super::pair::Pair;
 use super::run;
@@ -53,6 +53,14 @@ fn every_page_and_point_comes_once_after_a_cut_at_every_byte() {
             }
         });
     }
+}
+
+/// Both processes die, and the sources of the next ones begin at the last secured points.
+//= test S-10
+#[test]
+fn a_source_begins_where_the_stream_was_secured_after_a_cut_at_every_byte() {
+    let resumed: u32 = kinds().iter().map(at_every_byte).sum();
+    assert!(resumed > 1_000, "{resumed} went on from a point");
 }
 
 /// Long batches of the encoder, windows that are full, and links that die at random.
