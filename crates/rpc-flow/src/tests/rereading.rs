@@ -22,7 +22,7 @@ use super::run;
 use super::typed::{
     Log, Page, Script, Seen, read_plain, request_body, request_of, response_body, response_of,
 };
-use crate::{AppEnd, Checkpoints, How, Outgoing};
+use crate::{AppEnd, Checkpointed, Checkpoints, How, Item, Outgoing};
 
 /// Streams in one direction, the other, and both; and who keeps nothing.
 fn kinds() -> [[Script; 2]; 4] {
@@ -255,6 +255,44 @@ fn a_source_that_has_ended_is_read_again() {
             rereads += opened.len() - 1;
         }
         assert!(rereads > whole / 2, "{rereads}");
+    });
+}
+
+/// It may wait with that for the end of the response: what it has, it has as long as the call lives.
+#[test]
+fn a_reader_that_secures_nothing_comes_to_the_end_all_the_same() {
+    run(async {
+        let pair = Pair::new(&Config::default());
+        let checkpoints = Checkpoints::of_stream(&pair.server);
+        let source = |after: u64| iter((after + 1..=20).map(|number| Ok(page(number, b"page"))));
+        let messages = checkpoints.reread_results(source);
+        let server = pair.server.clone();
+        tokio::spawn(async move {
+            let AppEnd::Done(Some(trailers)) = server.pump_app(response_body(messages, None)).await else {
+                panic!("it has all of it")
+            };
+            server.conclude(trailers);
+        });
+        let checkpoints = Checkpoints::new();
+        checkpoints.bind(&pair.client);
+        let mut incoming = Checkpointed::new(response_of(&pair.client, None), &checkpoints).unwrap();
+        let reader = tokio::spawn(async move {
+            let mut points = Vec::new();
+            while let Some(item) = incoming.next().await.unwrap() {
+                points.extend(match item {
+                    Item::SyncPoint(point) => Some(point),
+                    Item::Message(_) => None,
+                });
+            }
+            points
+        });
+        let client = pair.client.clone();
+        tokio::spawn(async move { client.pump_app(request_body(iter([]), None)).await });
+        let ended = pair.connect(0).client.await.unwrap();
+        pair.client.conclude(ended.trailers.unwrap());
+        let points = reader.await.unwrap();
+        assert_eq!(points.last().map(|point| point.position().messages), Some(20));
+        assert_eq!(pair.server.resumption().responses, None, "nothing was secured");
     });
 }
 
