@@ -45,6 +45,9 @@
 //! [`Checkpoints::outgoing`] and [`Checkpoints::outgoing_results`] take both. A client's handle is made before its call and
 //! [bound](Checkpoints::bind) to the stream when that begins.
 //!
+//! An application that can read its source again, from any message on, says so with [`Checkpoints::reread`] or
+//! [`Checkpoints::reread_results`]: then the stream keeps nothing of what was sent.
+//!
 //! # Dialogs
 //!
 //! Where [`Config::dialog`](rpc_core::stream::Config::dialog) says so (see [`dialog_terms`]), the two applications have a
@@ -56,8 +59,8 @@
 //! # Bounds
 //!
 //! Per direction at most the window of [`Config`](rpc_core::stream::Config), or one longer message, waits for the
-//! application; as much, and one batch of the application's, is kept until it is secured; up to 64 KiB and one piece more
-//! wait for the transport.
+//! application; as much, and one batch of the application's, is kept until it is secured, or, where the application's source
+//! can be read again, until it is sent; up to 64 KiB and one piece more wait for the transport.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod app;
@@ -66,6 +69,7 @@ mod dialog;
 mod locked;
 mod net;
 mod shared;
+mod source;
 mod status;
 mod storing;
 mod stream;
@@ -76,7 +80,8 @@ mod watch;
 
 pub use app::{AppBody, AppEnd};
 pub use checkpoints::{
-    Checkpointed, Checkpoints, Item, Outgoing, OutgoingMessages, OutgoingResults, Point, Resumed,
+    Checkpointed, Checkpoints, Item, Outgoing, OutgoingMessages, OutgoingResults, Point, Reread,
+    RereadResults, Resumed,
 };
 pub use dialog::{Dialog, ResyncRequest, Resynchronize, Resynchronized, Speaking, Turn, Typed, dialog_terms};
 pub use net::{Attempt, Ended, Feed, Frames, How, NetBody, Reset};

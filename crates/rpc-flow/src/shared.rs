@@ -19,6 +19,7 @@ use tonic::Status;
 use crate::checkpoints::Gate;
 use crate::dialog::{Desk, DialogMark};
 use crate::locked::{Guarded, Locked};
+use crate::source::{Signal, Source};
 use crate::status;
 use crate::view::View;
 use crate::wake::{Roused, Slot};
@@ -37,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) dialog: Notify,
     /// The application's reader has to ask whether it may have what its decoder gives.
     pub(crate) disturbed: AtomicBool,
+    /// What the application's source looks at, if it can be read again.
+    pub(crate) source: Signal,
     origin: Instant,
     state: Locked<State>,
 }
@@ -54,12 +57,15 @@ pub(crate) struct State {
     pub(crate) overlooked: Overlooked,
     /// What the application does in its dialog.
     pub(crate) desk: Desk,
+    pub(crate) source: Source,
     /// The application's reader of what came in.
     reader: Slot,
     /// The task that reads the application's own body.
     pump: Slot,
     /// The task that reads the application's own body waits until what it gave is written.
     is_ahead: bool,
+    /// The same until there is room for more.
+    is_full: bool,
     /// Who has a sync point to place, and no room for it.
     placing: Slot,
     roused: Roused,
@@ -121,6 +127,7 @@ impl Shared {
             flow,
             overlooked,
             desk: Desk::new(side),
+            source: Source::default(),
             line: None,
             conclusion: None,
             failure: None,
@@ -128,6 +135,7 @@ impl Shared {
             reader: Slot::default(),
             pump: Slot::default(),
             is_ahead: false,
+            is_full: false,
             placing: Slot::default(),
             roused: Roused::default(),
             version: 0,
@@ -141,6 +149,7 @@ impl Shared {
             secured: Notify::new(),
             dialog: Notify::new(),
             disturbed: AtomicBool::new(false),
+            source: Signal::default(),
             origin: Instant::now(),
             state: Locked::new(state),
         }
@@ -163,6 +172,9 @@ impl Shared {
             if talked {
                 let is_disturbed = state.talked(before.dialog, self.now());
                 self.disturbed.store(is_disturbed, Ordering::Release);
+            }
+            if state.source.is_used {
+                self.source.tell(state.asks_source());
             }
             let secured = (before.storage, before.failed) != (after.storage, after.failed);
             (result, News { secured, talked })
@@ -300,10 +312,17 @@ impl State {
         self.is_ahead
     }
 
-    /// Something was written.
+    /// Whether to read on in the application's own body only when there is room for what it gives.
+    pub(crate) fn waits_for_room(&mut self) -> bool {
+        self.is_full = !self.flow.wants_data();
+        self.is_full
+    }
+
+    /// Something was written. That makes room where nothing is kept of it.
     pub(crate) fn wrote(&mut self) {
-        if self.is_ahead && self.flow.sender().unsent_bytes() < AHEAD_BYTES {
-            self.is_ahead = false;
+        let is_behind = self.is_ahead && self.flow.sender().unsent_bytes() < AHEAD_BYTES;
+        if is_behind || self.is_full && self.source.is_used && self.flow.wants_data() {
+            (self.is_ahead, self.is_full) = (false, false);
             self.roused.add(&mut self.pump);
         }
     }

@@ -5,7 +5,7 @@ use http::HeaderMap;
 use prost::Message as _;
 use rpc_core::dialog::{DialogError, Token};
 use rpc_core::error::Reason;
-use rpc_core::stream::error::{PlaceError, StreamError};
+use rpc_core::stream::error::{KeepError, PlaceError, StreamError};
 use rpc_proto::pb::google::rpc;
 use rpc_proto::status::Refusal;
 use tonic::{Code, Status};
@@ -18,6 +18,11 @@ pub(crate) fn of(error: &StreamError) -> Status {
 /// The own application asked for what cannot be.
 pub(crate) fn misused(error: &dyn std::error::Error) -> Status {
     Status::internal(format!("sync point: {error}"))
+}
+
+/// The source cannot be read again in this call.
+pub(crate) fn not_read_again(error: &KeepError) -> Status {
+    Status::failed_precondition(format!("a source that can be read again: {error}"))
 }
 
 /// The call has no checkpoints, and the application needs them.

@@ -227,6 +227,18 @@ pub enum SyncError {
     },
 }
 
+/// A sender keeps the bytes of what it sends all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeepError {
+    /// Something was given already.
+    #[error("the direction has begun")]
+    Begun,
+    /// In a dialog a direction may go back to where nobody can begin again.
+    #[error("the stream has a dialog")]
+    Dialog,
+}
+
 /// A sync point was not taken in a stream with a dialog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -3,6 +3,7 @@
 mod attempt;
 mod dialog;
 mod heeding;
+mod rereading;
 mod step;
 mod storing;
 
@@ -76,6 +77,7 @@ pub struct Flow {
     head: Option<Head>,
     cancelled: bool,
     failed: Option<StreamError>,
+    is_source_gone: bool,
     /// Boxed: most streams have none.
     speech: Option<Box<Speech>>,
 }
@@ -132,6 +134,7 @@ impl Flow {
             head: None,
             cancelled: false,
             failed: None,
+            is_source_gone: false,
             speech: config.dialog.as_ref().map(|terms| Box::new(Speech::new(terms, false))),
         };
         flow.heed();
@@ -324,6 +327,7 @@ impl Flow {
     pub fn poll(&mut self, now: Timestamp, attempt: Attempt) -> Result<Step, Fenced> {
         self.is_current(attempt)?;
         let keepalive = self.keepalive;
+        self.miss_source();
         let step = self.next(now);
         let Some(current) = &mut self.current else { return Err(Fenced { attempt }) };
         Ok(match step {

@@ -11,7 +11,8 @@
 //! ```
 //!
 //! - The sender keeps every message until it is *secured*: taken by the application, which asked for more,
-//!   or declared so by the application. What was merely received may be lost with the receiver.
+//!   or declared so by the application. What was merely received may be lost with the receiver. An application that can give
+//!   its messages again [keeps them itself](flow::Flow::keep_positions): the sender knows where they lie and their digests.
 //! - Numbered [sync points](crate::frame::SyncPoint) lie between messages; a confirmation secures everything before one.
 //! - A lost connection ends an *attempt*, not the call. In the next one each side says what it has
 //!   ([`Received`](crate::frame::Received)), the other goes on from there, and what arrives twice is dropped, whole

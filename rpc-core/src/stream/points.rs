@@ -160,6 +160,17 @@ impl Points {
         Serial(self.serials.unconfirmed.0 + index as u64)
     }
 
+    /// The last waiting point that lies after at most so many messages.
+    pub(super) fn last_up_to(&self, messages: u64) -> Option<&SyncPoint> {
+        let index = self.waiting.partition_point(|point| point.position.messages <= messages);
+        self.waiting.get(index.checked_sub(1)?)
+    }
+
+    /// The first waiting point that lies after more messages than that.
+    pub(super) fn first_after(&self, messages: u64) -> Option<&SyncPoint> {
+        self.waiting.get(self.waiting.partition_point(|point| point.position.messages <= messages))
+    }
+
     pub(super) fn serials(&self) -> Serials {
         self.serials
     }

@@ -1,4 +1,5 @@
-//! What a sender keeps until it is secured: whole messages, in the buffers in which the application gave them.
+//! What a sender keeps: whole messages, in the buffers in which the application gave them, until they are secured; or until
+//! they are sent, where the application can give them again.
 
 use std::collections::VecDeque;
 
@@ -15,6 +16,16 @@ pub(super) const CHUNK_OVERHEAD_BYTES: u64 = 96;
 const JOIN_BELOW: usize = 4 << 10;
 /// They are joined up to this length: one HTTP/2 frame of the default size.
 const JOIN_BYTES: usize = 16 << 10;
+
+/// What is kept of a message that was sent and is not secured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Keep {
+    /// All of it: it can be sent again.
+    #[default]
+    Bytes,
+    /// Nothing but where it lies: the application gives it again.
+    Positions,
+}
 
 /// One or more whole messages.
 #[derive(Debug)]
@@ -42,12 +53,15 @@ pub(super) struct Taken {
 pub(super) struct NotABoundary;
 
 /// The kept messages and a cursor at the next one to be sent. The cursor is always between two chunks: chunks are split
-/// where it has to be elsewhere.
+/// where it has to be elsewhere. Where only positions are kept, it is before the first chunk, or nothing is taken.
 #[derive(Debug, Default)]
 pub(super) struct Replay {
+    keep: Keep,
     chunks: VecDeque<Chunk>,
-    /// Where the first chunk begins.
+    /// Nothing before it will be asked for.
     base: Position,
+    /// Where the first chunk begins: at `base`, if bytes are kept.
+    front: Position,
     /// Where the last one ends.
     end: Position,
     /// The chunk after the cursor.
@@ -57,12 +71,37 @@ pub(super) struct Replay {
     sent: Position,
     /// Sum over all chunks.
     parts: u64,
+    /// CRC of everything before the cursor, where only positions are kept and it is before `sent`.
+    crc: u32,
 }
 
 impl Replay {
     /// With nothing before `base` to be kept.
     pub(super) fn starting_at(base: Position) -> Self {
-        Self { base, end: base, cursor: base, sent: base, ..Self::default() }
+        Self { base, front: base, end: base, cursor: base, sent: base, ..Self::default() }
+    }
+
+    /// From here on no bytes are kept of what was sent. Nothing was given yet.
+    pub(super) fn keep_positions(&mut self) {
+        debug_assert!(self.chunks.is_empty(), "what was given before cannot be asked for again");
+        self.keep = Keep::Positions;
+    }
+
+    pub(super) fn keep(&self) -> Keep {
+        self.keep
+    }
+
+    /// Moves the cursor where only positions are kept. Nothing is taken before it is back where the first chunk begins, or
+    /// [`restart_at`](Self::restart_at) was called.
+    pub(super) fn stand_at(&mut self, at: Position) {
+        self.cursor = at;
+    }
+
+    /// Forgets all that is kept: what is given from now on follows `at`. Where only positions are kept.
+    pub(super) fn restart_at(&mut self, at: Position, crc: u32) {
+        self.chunks.clear();
+        (self.parts, self.crc) = (0, crc);
+        (self.front, self.end, self.cursor) = (at, at, at);
     }
 
     pub(super) fn push(&mut self, bytes: Bytes, messages: u64, ends_batch: bool) {
@@ -77,6 +116,9 @@ impl Replay {
     ///
     /// With `alone`, one message is taken even if it does not stay within `room`.
     pub(super) fn take(&mut self, room: Position, stop: u64, alone: bool, crc: u32) -> Option<Taken> {
+        if self.keep == Keep::Positions && self.cursor != self.front {
+            return None;
+        }
         let first_time = self.cursor == self.sent;
         let stop = if first_time { stop } else { stop.min(self.sent.messages) };
         let messages = room.messages.min(stop.saturating_sub(self.cursor.messages));
@@ -93,19 +135,36 @@ impl Replay {
                 fit = Position { messages: 1, bytes: boundary(&chunk.bytes, 1)? as u64 };
             }
             if fit.messages < chunk.messages {
-                self.split(fit, if first_time { crc } else { chunk.crc_before });
+                let crc_before = if first_time { crc } else { chunk.crc_before };
+                self.split(fit, crc_before, !first_time);
             }
         }
-        let chunk = self.chunks.get_mut(self.next)?;
-        if first_time {
-            chunk.crc_before = crc;
-        }
-        let taken =
-            Taken { bytes: chunk.bytes.clone(), messages: chunk.messages, ends_batch: chunk.ends_batch };
-        self.next += 1;
+        let taken = match self.keep {
+            Keep::Bytes => self.take_and_keep(first_time.then_some(crc)),
+            Keep::Positions => self.take_for_good(first_time),
+        }?;
         self.cursor = self.cursor.plus(taken.messages, taken.bytes.len() as u64);
         self.sent = self.sent.max(self.cursor);
+        if self.keep == Keep::Positions {
+            self.front = self.cursor;
+        }
         Some(taken)
+    }
+
+    fn take_and_keep(&mut self, crc_before: Option<u32>) -> Option<Taken> {
+        let chunk = self.chunks.get_mut(self.next)?;
+        chunk.crc_before = crc_before.unwrap_or(chunk.crc_before);
+        self.next += 1;
+        Some(Taken { bytes: chunk.bytes.clone(), messages: chunk.messages, ends_batch: chunk.ends_batch })
+    }
+
+    fn take_for_good(&mut self, first_time: bool) -> Option<Taken> {
+        let Chunk { bytes, messages, ends_batch, parts, .. } = self.chunks.pop_front()?;
+        self.parts -= parts;
+        if !first_time {
+            self.crc = append(self.crc, &bytes);
+        }
+        Some(Taken { bytes, messages, ends_batch })
     }
 
     /// Moves the cursor; answers the CRC of everything before it, where `crc_sent` is that of everything sent.
@@ -118,7 +177,7 @@ impl Replay {
         (self.next, self.cursor) = (index, begin);
         if begin < to {
             let crc_before = self.crc(crc_sent);
-            self.split(to.since(begin), crc_before);
+            self.split(to.since(begin), crc_before, true);
             (self.next, self.cursor) = (index + 1, to);
         }
         Ok(self.crc(crc_sent))
@@ -133,17 +192,10 @@ impl Replay {
     /// goes there and the answer is true: it has jumped.
     //= S-2
     pub(super) fn free(&mut self, secured: Position) -> bool {
-        while let Some(chunk) = self.chunks.front() {
-            let end = self.base.plus(chunk.messages, chunk.bytes.len() as u64);
-            if end > secured {
-                break;
-            }
-            self.base = end;
-            self.parts -= chunk.parts;
-            self.chunks.pop_front();
-            self.next = self.next.saturating_sub(1);
+        match self.keep {
+            Keep::Bytes => self.free_chunks(secured),
+            Keep::Positions => self.base = secured,
         }
-        debug_assert_eq!(self.base, secured, "points lie between chunks");
         let jumped = self.cursor < self.base;
         if jumped {
             self.cursor = self.base;
@@ -151,10 +203,25 @@ impl Replay {
         jumped
     }
 
-    /// Bytes from the last secured message on, and what it costs to keep them, or did before they were joined: only
-    /// [`free`](Self::free) lowers it, so that a sender without room has none until its peer answers.
+    /// Forgets the chunks before `secured`.
+    fn free_chunks(&mut self, secured: Position) {
+        while let Some(chunk) = self.chunks.front() {
+            let end = self.base.plus(chunk.messages, chunk.bytes.len() as u64);
+            if end > secured {
+                break;
+            }
+            (self.base, self.front) = (end, end);
+            self.parts -= chunk.parts;
+            self.chunks.pop_front();
+            self.next = self.next.saturating_sub(1);
+        }
+        debug_assert_eq!(self.base, secured, "points lie between chunks");
+    }
+
+    /// Bytes that are kept, and what it costs to keep them, or did before they were joined. Only [`free`](Self::free) lowers
+    /// it, so that a sender without room has none until its peer answers; where only positions are kept, sending does.
     pub(super) fn cost(&self) -> u64 {
-        self.end.since(self.base).bytes + self.parts * CHUNK_OVERHEAD_BYTES
+        self.end.since(self.front).bytes + self.parts * CHUNK_OVERHEAD_BYTES
     }
 
     pub(super) fn base(&self) -> Position {
@@ -176,14 +243,15 @@ impl Replay {
 
     /// Bytes that follow the cursor.
     pub(super) fn unsent(&self) -> u64 {
-        self.end.since(self.cursor).bytes
+        self.end.since(self.cursor.max(self.front)).bytes
     }
 
     /// CRC of everything before the cursor.
     pub(super) fn crc(&self, crc_sent: u32) -> u32 {
-        match self.chunks.get(self.next) {
-            Some(chunk) if self.cursor < self.sent => chunk.crc_before,
-            Some(_) | None => crc_sent,
+        match (self.keep, self.chunks.get(self.next)) {
+            (Keep::Positions, _) if self.cursor < self.sent => self.crc,
+            (Keep::Bytes, Some(chunk)) if self.cursor < self.sent => chunk.crc_before,
+            (Keep::Positions | Keep::Bytes, Some(_) | None) => crc_sent,
         }
     }
 
@@ -243,13 +311,16 @@ impl Replay {
         self.chunks.insert(self.next, chunk);
     }
 
-    /// Splits the chunk after the cursor behind `front`; `crc_before` is of everything before it.
-    fn split(&mut self, front: Position, crc_before: u32) {
+    /// Splits the chunk after the cursor behind `front`; `crc_before` is of everything before it. What was not sent gets its
+    /// own when it is.
+    fn split(&mut self, front: Position, crc_before: u32, was_sent: bool) {
         let Some(chunk) = self.chunks.get_mut(self.next) else { return };
         let at = usize::try_from(front.bytes).unwrap_or(usize::MAX);
         let bytes = chunk.bytes.split_to(at.min(chunk.bytes.len()));
         chunk.messages -= front.messages;
-        chunk.crc_before = append(crc_before, &bytes);
+        if was_sent {
+            chunk.crc_before = append(crc_before, &bytes);
+        }
         let first = Chunk { bytes, messages: front.messages, ends_batch: false, crc_before, parts: 1 };
         self.parts += 1;
         self.chunks.insert(self.next, first);
@@ -347,5 +418,26 @@ mod tests {
         assert_eq!(replay.chunks.len(), 3);
         replay.free(replay.sent());
         assert_eq!((replay.cost(), replay.parts), (0, 0));
+    }
+
+    #[test]
+    fn what_is_not_kept_costs_nothing_when_it_was_sent() {
+        let mut replay = Replay::default();
+        replay.keep_positions();
+        (0..4).for_each(|byte| replay.push(messages(&[(5, byte), (5, byte)]), 2, true));
+        assert_eq!(replay.take(ANY, 3, false, 0).unwrap().messages, 2);
+        assert_eq!(replay.take(ANY, 3, false, 0).unwrap().messages, 1);
+        assert_eq!((replay.cost(), replay.unsent()), (50 + 3 * CHUNK_OVERHEAD_BYTES, 50));
+        assert_eq!(send_all(&mut replay), append(0, &messages(&[(5, 1), (5, 2), (5, 2), (5, 3), (5, 3)])));
+        assert_eq!((replay.cost(), replay.parts, replay.cursor()), (0, 0, at(8, 80)));
+        replay.restart_at(at(6, 60), 7);
+        assert_eq!((replay.crc(1), replay.sent()), (7, at(8, 80)));
+        replay.push(messages(&[(5, 3), (5, 3), (5, 4)]), 3, true);
+        assert_eq!(replay.take(ANY, u64::MAX, false, 1).unwrap().messages, 2, "sent before");
+        assert_eq!((replay.crc(1), replay.unsent()), (1, 10));
+        replay.stand_at(at(2, 20));
+        assert_eq!(replay.take(ANY, u64::MAX, false, 0), None, "nothing is kept there");
+        assert!(replay.free(at(4, 40)));
+        assert_eq!((replay.base(), replay.cursor(), replay.unsent()), (at(4, 40), at(4, 40), 10));
     }
 }

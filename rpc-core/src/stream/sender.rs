@@ -2,11 +2,13 @@
 
 mod answering;
 mod asked;
+mod attempting;
 mod holding;
 mod line;
 mod out;
 mod placing;
 mod rejoining;
+mod rereading;
 mod resetting;
 mod standing;
 
@@ -19,7 +21,7 @@ use super::digest::Running;
 use super::error::{StreamError, Unsendable, Violation};
 use super::points::{NotPlaced, Points};
 use super::position::{Generation, Position, Serial};
-use super::replay::Replay;
+use super::replay::{Keep, Replay};
 use super::resetting::Heard;
 use super::secured::Secured;
 use super::splitter::{Piece, Splitter};
@@ -32,8 +34,10 @@ use asked::Asked;
 use line::{Line, Tentative};
 pub use out::Out;
 use rejoining::{Place, Rejoining};
+use rereading::{Known, PlacedLast, Rereading};
 
-/// Keeps what the application sends until it is secured, and sends it again where it must.
+/// Keeps what the application sends until it is secured, and sends it again where it must. Where the application can give
+/// it again, it keeps no more than [where things lie](Self::keep_positions).
 ///
 /// The positions hold *secured* ≤ *sent* ≤ *accepted*, and what lies between the first two is never more than the window,
 /// or a single message that is longer.
@@ -64,6 +68,8 @@ pub struct Sender {
     rejoining: Option<Rejoining>,
     /// What the peer had when this sender, which was restored, came to it.
     rejoined: Option<Place>,
+    rereading: Option<Rereading>,
+    placed_last: PlacedLast,
     sending: Sending,
     /// While a resynchronization is under way: no credit is left for what lies before a separating point.
     is_stuck: bool,
@@ -111,6 +117,8 @@ impl Sender {
             generation: Generation::default(),
             rejoining: None,
             rejoined: None,
+            rereading: None,
+            placed_last: PlacedLast::default(),
             sending: Sending::New,
             is_stuck: false,
             separating: None,
@@ -125,12 +133,13 @@ impl Sender {
     /// Whether the application may give more: what is kept costs less than the window.
     ///
     /// The one [`push`](Self::push) that follows may go beyond it, by one batch. Once it is false, only what the peer says
-    /// makes it true again: [`step`](Self::step) does not.
+    /// makes it true again: [`step`](Self::step) does not, unless nothing is kept of what it hands out.
     //= S-11
     pub fn has_room(&self) -> bool {
-        // A point that lies ahead needs what is to come.
-        let has_room_for_points =
-            self.has_room_for_points() || self.asked.is_ahead(self.replay.end().messages);
+        // A point that lies ahead needs what is to come, and one that was placed what is to come again.
+        let has_room_for_points = self.has_room_for_points()
+            || self.asked.is_ahead(self.replay.end().messages)
+            || self.is_rereading();
         !self.ended && self.replay.cost() < self.window.bytes && has_room_for_points
     }
 
@@ -141,6 +150,9 @@ impl Sender {
     /// They cannot be sent, or are not what the peer of a restored sender has; the stream is over.
     //= S-1
     pub fn push(&mut self, bytes: Bytes) -> Result<(), StreamError> {
+        if self.is_reread_due() {
+            return Ok(());
+        }
         if self.ended {
             return Err(Unsendable::AfterEnd.into());
         }
@@ -151,7 +163,10 @@ impl Sender {
             match current {
                 Piece::Messages(run) => {
                     let messages = run.messages();
-                    self.replay.push(run.into_bytes(), messages, piece.is_none());
+                    match self.replay.keep() {
+                        Keep::Bytes => self.replay.push(run.into_bytes(), messages, piece.is_none()),
+                        Keep::Positions => self.give(run.into_bytes(), messages, piece.is_none())?,
+                    }
                 }
                 //= W-17
                 Piece::Control(_) => return Err(Unsendable::LooksLikeControl.into()),
@@ -164,42 +179,20 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// It ended within a message, or the peer of a restored sender has more; the stream is over.
+    /// It ended within a message, or the peer of a restored sender has more, or it gave more before; the stream is over.
     pub fn end(&mut self) -> Result<(), StreamError> {
+        if self.is_reread_due() {
+            return Ok(());
+        }
+        if self.is_rereading() {
+            return Err(StreamError::Diverged(self.replay.sent()));
+        }
         if !self.splitter.is_whole() {
             return Err(Unsendable::HalfMessage.into());
         }
         self.ended = true;
         self.asked.end_at(self.replay.end().messages);
         self.catch_up()
-    }
-
-    /// Begins an attempt. `peer` is what the peer has, where that is known for certain; otherwise the sender starts
-    /// from what it was last told.
-    ///
-    /// # Errors
-    ///
-    /// The peer claims to have what it cannot have, or something else than what was sent.
-    pub fn attempt(&mut self, resumed: bool, peer: Option<&Received>) -> Result<(), StreamError> {
-        self.detached();
-        if !resumed && self.rejoining.take().is_some_and(|from| matches!(from, Rejoining::Until(_))) {
-            return Err(StreamError::Incomplete(self.peer_received));
-        }
-        let crc = self.digest.crc();
-        let start = [self.peer_received.max(self.replay.base()), self.replay.base()]
-            .into_iter()
-            .find(|start| self.replay.seek(*start, crc).is_ok())
-            .unwrap_or_else(|| self.replay.base());
-        let tentative = (resumed && peer.is_none()).then(|| self.tentative.bytes());
-        self.line = Some(Line::new(start, tentative, resumed, self.points.first_from(start)));
-        peer.map_or(Ok(()), |peer| self.peer_has(peer))
-    }
-
-    /// The connection was lost.
-    pub fn detached(&mut self) {
-        if self.line.take().is_some_and(|line| line.is_tentative()) {
-            self.tentative.unanswered();
-        }
     }
 
     /// The peer says what it has: the sender goes on from there.
@@ -219,11 +212,15 @@ impl Sender {
         self.reset = Heard::Yes;
         self.peer_expects(peer.next);
         self.confirm(peer.secured)?;
-        if !self.answered(peer) {
+        let was_waiting = self.is_unplaced();
+        if !self.answered(peer) && !was_waiting {
             return Ok(());
         }
         if let Some(line) = &mut self.line {
             line.jumped(peer.position, self.points.first_from(peer.position));
+        }
+        if self.replay.keep() == Keep::Positions {
+            return self.go_on_from(Known { position: peer.position, crc: peer.crc });
         }
         //= S-20
         match self.replay.seek(peer.position, self.digest.crc()) {
@@ -252,7 +249,7 @@ impl Sender {
             return Err(Violation::ConfirmedUnplaced { serial: peer.secured, next });
         }
         let secured = self.points.waiting(peer.secured).map_or(self.replay.base(), |point| point.position);
-        let possible = secured.within(peer.position) && self.replay.has_boundary(peer.position);
+        let possible = secured.within(peer.position) && self.may_have_boundary(peer.position);
         if possible { Ok(()) } else { Err(self.impossible(peer.position)) }
     }
 
@@ -300,7 +297,7 @@ impl Sender {
 
     /// What is to be written next in this attempt; `None` if there is nothing, or it has to wait.
     pub fn step(&mut self, now: Timestamp) -> Option<Out> {
-        if self.rejoining.is_some() || self.is_silent() {
+        if self.rejoining.is_some() || self.is_silent() || self.is_on_its_way() {
             return None;
         }
         // What a restored sender did not send waits for a point, too.
@@ -340,6 +337,10 @@ impl Sender {
     /// When [`step`](Self::step) has something to do without another input: a point whose time has come.
     pub fn wake(&self) -> Option<Timestamp> {
         self.line.as_ref()?;
+        // Points are placed behind everything that was sent.
+        if self.is_on_its_way() || self.replay.cursor() < self.replay.sent() {
+            return None;
+        }
         let stopped = self.is_stopped().then(|| self.cadence.wake_when_stopped()).flatten();
         [self.cadence.wake(), stopped].into_iter().flatten().min()
     }
@@ -372,6 +373,9 @@ impl Sender {
             confirmed.map_err(|NotPlaced { serial, next }| Violation::ConfirmedUnplaced { serial, next })?;
         let Some(secured) = confirmed else { return Ok(()) };
         let jumped = self.replay.free(secured);
+        if jumped && self.replay.keep() == Keep::Positions {
+            self.secured_ahead();
+        }
         let first = self.points.first_from(self.replay.cursor());
         if let Some(line) = &mut self.line {
             line.arrived(secured);

@@ -81,6 +81,13 @@ impl Splitter {
         if self.held.is_empty() { self.next_in_input() } else { self.next_with_held() }
     }
 
+    /// Forgets what is held back: what comes next begins with a message.
+    pub(super) fn clear(&mut self) {
+        self.input = Bytes::new();
+        self.held.clear();
+        self.held_bytes = 0;
+    }
+
     /// Whether nothing is held back: the bytes so far end with a whole message.
     pub fn is_whole(&self) -> bool {
         self.held.is_empty() && self.input.is_empty()

@@ -35,6 +35,8 @@ pub(crate) enum Points {
     Kept,
     /// After 1 MiB.
     Sparse,
+    /// After 1 MiB, and the source can be read again, so that nothing is kept. Not both ways.
+    Reread,
 }
 
 /// One case.
@@ -157,18 +159,21 @@ impl Group for Streams {
 }
 
 /// Who takes part: name, variant, sync points, BLAKE3.
-const ENTRIES: [(&str, Variant, Points, bool); 7] = [
+const ENTRIES: [(&str, Variant, Points, bool); 8] = [
     (USUAL, Variant::Tonic, Points::None, false),
     (BEST, Variant::TonicBest, Points::None, false),
     (FLOOR, Variant::H2, Points::None, false),
     ("session, plain", Variant::Session, Points::None, false),
     ("session, a point each 40 messages", Variant::Session, Points::Kept, false),
     ("session, a point each MiB", Variant::Session, Points::Sparse, false),
+    ("session, each MiB, source read again", Variant::Session, Points::Reread, false),
     ("session, each MiB, BLAKE3", Variant::Session, Points::Sparse, true),
 ];
 
 fn contest(kind: Kind, size: usize, name: &str) -> Contest {
-    let entries = ENTRIES.map(|(name, variant, points, blake3)| {
+    let entries =
+        ENTRIES.into_iter().filter(|(_, _, points, _)| kind != Kind::Both || *points != Points::Reread);
+    let entries = entries.map(|(name, variant, points, blake3)| {
         let case = Case::Stream(Stream { kind, size, points, blake3 });
         Entry { name, variant, durable: false, case }
     });
@@ -177,5 +182,5 @@ fn contest(kind: Kind, size: usize, name: &str) -> Contest {
         Kind::Up => "client streaming",
         Kind::Both => "both ways",
     };
-    Contest { name: format!("{kind}, {name}"), bytes: Some(size as u64), entries: entries.into() }
+    Contest { name: format!("{kind}, {name}"), bytes: Some(size as u64), entries: entries.collect() }
 }

@@ -18,6 +18,7 @@ use super::{
     CONCURRENT_STREAMS, CONNECTION_WINDOW_BYTES, EchoNeeds, FRAME_BYTES, FlowNeeds, QUEUE,
     STREAM_WINDOW_BYTES, Serving,
 };
+use crate::cases::streams::Points;
 use crate::error::BenchError;
 use crate::pb::shared as pb;
 use crate::worker::Counters;
@@ -49,6 +50,7 @@ async fn serve_on(counters: &Arc<Counters>, store: impl Store, durable: bool) ->
         .store(store)
         .service(handlers.echo())
         .service(handlers.flow())
+        .service(pb::reread_server::RereadServer::new(handlers.clone()))
         .limits(limits())
         .net(net_of_server());
     if durable {
@@ -135,7 +137,13 @@ pub(super) async fn flow(
     address: SocketAddr,
     needs: FlowNeeds,
 ) -> Result<(Session, shared::FlowCaller<Session>), BenchError> {
-    let mut builder = builder(address, 1)?.service::<pb::flow_client::FlowClient<Session>>();
+    let builder = builder(address, 1)?;
+    let mut builder = match needs.points {
+        Points::Reread => builder.service::<pb::reread_client::RereadClient<Session>>(),
+        Points::None | Points::Kept | Points::Sparse => {
+            builder.service::<pb::flow_client::FlowClient<Session>>()
+        }
+    };
     if needs.blake3 {
         builder = builder.require_unit(Unit::Digest);
     }

@@ -61,7 +61,10 @@ impl<'a> Running<'a> {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.with(|state| state.desk.reading = Reading::Rests);
+        self.0.with(|state| {
+            state.desk.reading = Reading::Rests;
+            state.source_gone();
+        });
     }
 }
 
@@ -135,13 +138,17 @@ fn turn(state: &mut State, shared: &Shared, cx: &Context<'_>, data: Option<Bytes
     }
     // Also where the body is asked next: it may have nothing for a long time, and the stream fail meanwhile.
     state.wait_pump(cx);
-    if !state.flow.wants_data() || state.rests() {
-        return Gate::Shut;
+    // A source that has ended waits for what becomes of that.
+    if !state.source.is_parked {
+        if state.waits_for_room() || state.rests() {
+            return Gate::Shut;
+        }
+        // In a dialog the other side may wait for this one to have nothing more to give.
+        if shared.terms.is_none() && state.waits_for_writer() {
+            return Gate::Shut;
+        }
     }
-    // In a dialog the other side may wait for this one to have nothing more to give.
-    if shared.terms.is_none() && state.waits_for_writer() {
-        return Gate::Shut;
-    }
+    shared.source.begin_turn();
     if state.wants_quiet() { Gate::Asked } else { Gate::Open }
 }
 

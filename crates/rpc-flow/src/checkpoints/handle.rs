@@ -11,6 +11,7 @@ use tonic::Request;
 
 use super::outgoing::{OutgoingMessages, OutgoingResults};
 use super::point::Resumed;
+use super::rereading::{Reread, RereadResults};
 use crate::dialog::Dialog;
 use crate::shared::Overlooked;
 use crate::status;
@@ -128,6 +129,61 @@ impl Checkpoints {
         OutgoingResults::new(self.handle(), items)
     }
 
+    /// The messages of the request, from a source that can be read again: a file, a database, a log. Nothing is kept of what
+    /// was sent but where its sync points lie, so that what is on its way costs no memory.
+    ///
+    /// `open` is called with a number of messages, and gives what follows them: 0 at the beginning, or as many as
+    /// [`resumed`](Self::resumed) says. When the other side lacks something after a loss of the connection, what was opened
+    /// is dropped and `open` is called again, with the place of the last sync point that the other side has. It must give
+    /// the same messages, to the byte, in the same order and with the same sync points between them. They are compared with
+    /// the CRC of what was sent, up to each of its sync points; where they are not the same the call fails with DATA_LOSS
+    /// and the reason STREAM_DIVERGED. A source may have more than before at its end, as long as its end was not sent.
+    ///
+    /// Give it to the call as it is: not through a channel or another buffer, which would hold messages that are to be
+    /// forgotten. When the source has ended, the request has; its messages end when nothing of them can be asked for again.
+    ///
+    /// Nothing is read again before the other side has said what it has. Of what was read and not sent, up to a window is
+    /// kept; what was sent and is not secured is never more than a window either.
+    ///
+    /// What holds for [`outgoing`](Self::outgoing) holds here, too. In a call with a dialog it cannot be used: that fails
+    /// with FAILED_PRECONDITION when it is first polled. A session has the units of a dialog where a declared service has a
+    /// method that streams both ways, unless they are left out: *typed data*, *expedited data*, *major synchronize* and
+    /// *resynchronize*.
+    ///
+    /// Sync points right after the message at which the source begins may be given or not: those that were placed are not
+    /// placed again. Points that lie elsewhere than before, among what was sent, are passed over.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # use rpc_flow::{Checkpoints, Outgoing};
+    /// # fn lines_after(number: u64) -> std::vec::IntoIter<String> { unimplemented!() }
+    /// let checkpoints = Checkpoints::new();
+    /// let request = checkpoints.request(checkpoints.reread(|after| {
+    ///     tokio_stream::iter(lines_after(after).map(Outgoing::Message))
+    /// }));
+    /// ```
+    pub fn reread<F, S, T>(&self, open: F) -> Reread<F, S>
+    where
+        F: FnMut(u64) -> S,
+        S: tokio_stream::Stream<Item = super::Outgoing<T>>,
+    {
+        Reread::new(self.handle(), open)
+    }
+
+    /// The same for a handler's response. An error of the source ends the response with it, where a
+    /// [point](super::Outgoing::SyncPoint) is refused as with [`outgoing_results`](Self::outgoing_results).
+    ///
+    /// The status that ends the response is sent when the other side has all messages, a round trip after the last one: until
+    /// then they may be asked for again.
+    pub fn reread_results<F, S, T>(&self, open: F) -> RereadResults<F, S>
+    where
+        F: FnMut(u64) -> S,
+        S: tokio_stream::Stream<Item = Result<super::Outgoing<T>, tonic::Status>>,
+    {
+        RereadResults::new(self.handle(), open)
+    }
+
     /// The call begins as this stream; false if it was begun before, as another. Before the request's body is polled.
     ///
     /// For the layer that makes the call.
@@ -222,6 +278,10 @@ impl Checkpoints {
     /// How far the call has come; nothing where it has not begun.
     pub fn progress(&self) -> Progress {
         self.stream().map(|stream| stream.progress()).unwrap_or_default()
+    }
+
+    pub(super) fn is_client(&self) -> bool {
+        self.call.side == Side::Client
     }
 
     pub(crate) fn stream(&self) -> Option<Stream> {

@@ -15,9 +15,11 @@ mod handle;
 mod outgoing;
 mod point;
 mod reading;
+mod rereading;
 
 pub(crate) use gate::{Gate, Passage};
 pub use handle::Checkpoints;
 pub use outgoing::{Outgoing, OutgoingMessages, OutgoingResults};
 pub use point::{Item, Point, Resumed};
 pub use reading::Checkpointed;
+pub use rereading::{Reread, RereadResults};

@@ -68,7 +68,7 @@ pub struct OutgoingResults<S> {
 }
 
 /// Knows where the next point lies: tonic's encoder may hold any number of the messages before it.
-struct Placing {
+pub(super) struct Placing {
     checkpoints: Checkpoints,
     /// Messages of the direction that were yielded, those before a resumption included.
     given: u64,
@@ -90,19 +90,37 @@ enum Due {
 }
 
 /// Why a point was not placed.
-enum Refused {
+pub(super) enum Refused {
     NoStream,
     Status(Status),
 }
 
 impl Placing {
-    fn new(checkpoints: Checkpoints) -> Self {
+    pub(super) fn new(checkpoints: Checkpoints) -> Self {
         let given = checkpoints.resumed().map_or(0, |resumed| resumed.position().messages);
         Self { checkpoints, given, due: None, resets: 0, stream: None }
     }
 
+    /// After how many messages of the direction the next one lies.
+    pub(super) fn given(&self) -> u64 {
+        self.given
+    }
+
+    pub(super) fn is_client(&self) -> bool {
+        self.checkpoints.is_client()
+    }
+
+    pub(super) fn stream(&self) -> Option<crate::Stream> {
+        self.checkpoints.stream()
+    }
+
+    /// The next message is the one after so many, and what was due before it is not.
+    pub(super) fn restart(&mut self, given: u64) {
+        (self.given, self.due) = (given, None);
+    }
+
     /// Does what is due, when there is room for it.
-    fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<(), Refused>> {
+    pub(super) fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<(), Refused>> {
         let Some(due) = self.due.take() else { return Poll::Ready(Ok(())) };
         let Some(stream) = self.checkpoints.stream_for_point() else {
             return Poll::Ready(Err(Refused::NoStream));
@@ -173,7 +191,7 @@ impl Placing {
     }
 
     /// The message that an item is, if it is one.
-    fn message<T>(&mut self, item: Outgoing<T>) -> Option<T> {
+    pub(super) fn message<T>(&mut self, item: Outgoing<T>) -> Option<T> {
         match item {
             Outgoing::Message(message) => {
                 self.given += 1;

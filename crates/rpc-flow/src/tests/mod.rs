@@ -12,6 +12,7 @@ mod link;
 mod load;
 mod lost;
 mod pair;
+mod rereading;
 mod typed;
 
 use std::pin::Pin;

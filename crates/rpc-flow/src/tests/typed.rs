@@ -32,11 +32,13 @@ pub(super) struct Script {
     pub(super) points: Vec<u64>,
     pub(super) page_bytes: usize,
     pub(super) encoding: Option<CompressionEncoding>,
+    /// It is given from a source that can be read again.
+    pub(super) rereads: bool,
 }
 
 impl Script {
     pub(super) fn new(pages: u64, points: impl IntoIterator<Item = u64>) -> Self {
-        Self { pages, points: points.into_iter().collect(), page_bytes: 20, encoding: None }
+        Self { pages, points: points.into_iter().collect(), page_bytes: 20, encoding: None, rereads: false }
     }
 
     /// Its reader is as any stub's or handler's.
@@ -56,6 +58,15 @@ impl Script {
             items.extend(points.map(|(index, _)| Outgoing::SyncPoint(sent_state(index))));
         }
         items
+    }
+
+    /// What follows so many pages, with the points right after the last of them.
+    pub(super) fn items_from(&self, after: u64) -> Vec<Outgoing<Page>> {
+        let mut items = self.items();
+        let last = |item: &Outgoing<Page>| matches!(item, Outgoing::Message(page) if page.number == after);
+        let begin = items.iter().position(last).map_or(0, |last| last + 1);
+        assert!(begin > 0 || after == 0);
+        items.split_off(begin)
     }
 
     /// What comes after the point from which the stream goes on.
@@ -213,8 +224,12 @@ where
 /// The caller: it sends its script from where the call goes on, and reads the response to its end.
 pub(super) async fn caller(client: Stream, checkpoints: Checkpoints, scripts: [Script; 2], log: Log) {
     let [requests, responses] = scripts;
-    let items = requests.items_after(checkpoints.resumed().as_ref());
-    let messages = checkpoints.outgoing(paced(items));
+    let messages: Pin<Box<dyn Messages<Item = Page> + Send>> = if requests.rereads {
+        let source = requests.clone();
+        Box::pin(checkpoints.reread(move |after| paced(source.items_from(after))))
+    } else {
+        Box::pin(checkpoints.outgoing(paced(requests.items_after(checkpoints.resumed().as_ref()))))
+    };
     let incoming = response_of(&client, responses.encoding);
     let (end, read) = tokio::join!(
         client.pump_app(request_body(messages, requests.encoding)),
@@ -228,10 +243,16 @@ pub(super) async fn caller(client: Stream, checkpoints: Checkpoints, scripts: [S
 pub(super) async fn handler(server: Stream, scripts: [Script; 2], log: Log) {
     let [requests, responses] = scripts;
     let checkpoints = Checkpoints::of_stream(&server);
-    let items = responses.items_after(checkpoints.resumed().as_ref());
+    let ok = |items: Vec<Outgoing<Page>>| paced(items.into_iter().map(Ok).collect());
+    let messages: Pin<Box<dyn Messages<Item = Result<Page, Status>> + Send>> = if responses.rereads {
+        let source = responses.clone();
+        Box::pin(checkpoints.reread_results(move |after| ok(source.items_from(after))))
+    } else {
+        let items = responses.items_after(checkpoints.resumed().as_ref());
+        Box::pin(checkpoints.outgoing_results(ok(items)))
+    };
     // What comes is compared with what was to come, so it need not know more of the place.
     let _ = checkpoints.resumed_incoming();
-    let messages = checkpoints.outgoing_results(paced(items.into_iter().map(Ok).collect()));
     let incoming = request_of(&server, requests.encoding);
     let (end, read) = tokio::join!(
         server.pump_app(response_body(messages, responses.encoding)),

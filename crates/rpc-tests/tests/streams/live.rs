@@ -21,7 +21,7 @@ const CHUNKS: u64 = 20_000;
 const PAYLOAD_BYTES: u32 = 50;
 
 /// What a failure prints to repeat it: `SESSION_SEED=… cargo test -p rpc-tests --test streams`.
-fn seeds() -> Vec<u64> {
+pub(super) fn seeds() -> Vec<u64> {
     match std::env::var("SESSION_SEED") {
         Ok(seed) => vec![seed.parse().expect("SESSION_SEED is a number")],
         Err(_) => vec![1, 2],
@@ -29,35 +29,46 @@ fn seeds() -> Vec<u64> {
 }
 
 /// A server behind a proxy that cuts connections.
-struct Scene {
+pub(super) struct Scene {
     _server: TestServer,
-    proxy: Arc<Proxy>,
+    pub(super) proxy: Arc<Proxy>,
     _cutting: AbortOnDropHandle<()>,
 }
 
 /// Cuts each connection after a number of bytes in this direction that the seed decides: what travels in the other may be
 /// so little that no connection would be cut by it.
 async fn scene(seed: u64, direction: Direction) -> Scene {
-    let server = TestServer::with_streams().await;
+    scene_of(TestServer::with_streams().await, seed, direction).await
+}
+
+/// The same with that server.
+pub(super) async fn scene_of(server: TestServer, seed: u64, direction: Direction) -> Scene {
     let proxy = Arc::new(Proxy::start(server.address(), seed).await.expect("loopback is to be had"));
     let end = if seed.is_multiple_of(2) { End::Fin } else { End::Rst };
     let plan = proxy.clone();
+    let mut turn = seed;
+    let mut next = move || {
+        turn = turn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        plan.plan(Fault::Cut { direction, after_bytes: 2_000 + (turn >> 33) % 100_000, end });
+    };
+    // The first connection may be made before a task has had its turn.
+    next();
     let cutting = tokio::spawn(async move {
-        let mut turn = seed;
         loop {
-            turn = turn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            plan.plan(Fault::Cut { direction, after_bytes: 2_000 + (turn >> 33) % 100_000, end });
             sleep(Duration::from_millis(3)).await;
+            next();
         }
     });
     Scene { _server: server, proxy, _cutting: AbortOnDropHandle::new(cutting) }
 }
 
-async fn minute<F: Future>(what: &str, future: F) -> F::Output {
+pub(super) async fn minute<F: Future>(what: &str, future: F) -> F::Output {
     timeout(Duration::from_secs(60), future).await.unwrap_or_else(|_| panic!("{what} hangs"))
 }
 
-async fn read(mut chunks: impl Stream<Item = Result<Chunk, Status>> + Unpin) -> Result<Tally, Status> {
+pub(super) async fn read(
+    mut chunks: impl Stream<Item = Result<Chunk, Status>> + Unpin,
+) -> Result<Tally, Status> {
     let mut tally = Tally::default();
     while let Some(chunk) = chunks.next().await {
         tally.add(&chunk?)?;

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test says by panicking that something went wrong")]
 
 mod live;
+mod rereading;
 
 use std::time::Duration;
 
@@ -16,17 +17,23 @@ type Client = TestStreamsClient<Session>;
 
 /// Opens a session as a program would, with waits that suit a test.
 async fn open(address: std::net::SocketAddr) -> Session {
+    open_with(address, |builder| builder).await
+}
+
+/// The same, with what the test says.
+async fn open_with(
+    address: std::net::SocketAddr,
+    configure: impl FnOnce(rpc_client::Builder) -> rpc_client::Builder,
+) -> Session {
     let quick = Config::default()
         .connections(1)
         .backoff(Backoff::default().between(Duration::from_millis(2), Duration::from_millis(50)))
         .keepalive(Keepalive::new(Duration::from_millis(300), Duration::from_millis(300)));
-    Session::builder(format!("http://{address}"))
+    let builder = Session::builder(format!("http://{address}"))
         .credentials(token::token("alice", &[]))
         .service::<Client>()
-        .net(quick)
-        .open()
-        .await
-        .expect("the server is there")
+        .net(quick);
+    configure(builder).open().await.expect("the server is there")
 }
 
 /// So many chunks, as an upload gives them.

@@ -60,8 +60,8 @@ impl Sender {
             return Err(SyncError::AfterEnd);
         }
         let given = self.replay.end().messages;
-        if self.rejoins_at().is_some_and(|place| messages < place.messages) {
-            // The peer has what follows the point, so it has the point, or had it.
+        if self.rejoins_at().is_some_and(|place| messages < place.messages) || self.was_placed(messages) {
+            // The peer has what follows the point, so it has the point, or had it; or it was placed before.
             return if state.len() > STATE_BYTES_MAX {
                 Err(SyncError::StateTooLong(state.len()))
             } else {
@@ -103,6 +103,7 @@ impl Sender {
             Some(point) if !self.points.has_room(point.state.len()) => false,
             Some(_) => {
                 let Some(AskedPoint { kind, state }) = self.asked.pop() else { return false };
+                self.placed_last.placed(sent.messages);
                 self.place(kind, state);
                 true
             }

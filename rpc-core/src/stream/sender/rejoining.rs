@@ -6,6 +6,7 @@
 //! next, in a new generation. In the words of X.215: a resynchronization, *set*.
 
 use super::Sender;
+use super::rereading::Known;
 use crate::frame::Received;
 use crate::stream::error::{StreamError, Violation};
 use crate::stream::position::{Generation, Position, Serial};
@@ -35,6 +36,10 @@ pub(super) struct Place {
 impl Place {
     fn of(peer: &Received) -> Self {
         Self { generation: peer.generation, position: peer.position, crc: peer.crc }
+    }
+
+    pub(super) fn known(self) -> Known {
+        Known { position: self.position, crc: self.crc }
     }
 }
 

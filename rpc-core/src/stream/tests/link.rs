@@ -1,6 +1,7 @@
 //! One call over a link that breaks: two flows, what is under way between them, and an oracle that knows every message.
 
 mod losses;
+mod sources;
 
 use std::time::Duration;
 
@@ -48,6 +49,8 @@ pub(super) struct Plan {
     pub(super) crashes: u32,
     /// What the server's application gives otherwise than it did before.
     pub(super) forged: Option<Forged>,
+    /// Whose applications give again what is missing, so that nothing is kept of what was sent.
+    pub(super) rereads: [bool; 2],
 }
 
 /// Not what was given before.
@@ -127,13 +130,15 @@ pub(super) struct World {
     pub(super) repeated: u64,
     /// Most that waited at a sender and at a receiver.
     pub(super) kept_bytes: [u64; 2],
+    /// How often an application was to begin again before its end.
+    pub(super) rereads: u32,
 }
 
 impl World {
     pub(super) fn new(plan: Plan) -> Self {
         let peers = [Side::Client, Side::Server];
         let peers = [0, 1].map(|side| Peer::new(Flow::new(peers[side], &plan.configs[side])));
-        Self {
+        let mut world = Self {
             random: Random::new(plan.seed),
             now: Timestamp::ORIGIN,
             peers,
@@ -149,8 +154,11 @@ impl World {
             crashes: 0,
             repeated: 0,
             kept_bytes: [0; 2],
+            rereads: 0,
             plan,
-        }
+        };
+        [0, 1].into_iter().for_each(|side| world.keep_positions(side));
+        world
     }
 
     /// Runs the call to its end, in at most so many turns of a millisecond.
@@ -242,7 +250,12 @@ impl World {
             pipe.write(self.now + self.plan.delay[side], step);
         }
         let has_room = self.peers[side].flow.wants_data();
-        assert!(had_room || !has_room, "whoever waits for room would not be woken: {:?}", self.plan);
+        let makes_room = self.plan.rereads[side];
+        assert!(
+            had_room || !has_room || makes_room,
+            "whoever waits for room would not be woken: {:?}",
+            self.plan
+        );
     }
 
     /// Takes to `1 - side` what `side` wrote, in chunks of any length, until the connection dies.
@@ -308,7 +321,10 @@ impl World {
                 for _ in 0..messages {
                     let length = boundary(rest, 1).expect("whole messages only");
                     let expected = self.message(1 - side, self.peers[side].got);
-                    assert_eq!(&rest[..length], &expected[..], "message {}", self.peers[side].got);
+                    // What lies after the last point is given before a lie is found out.
+                    let lie = Some(Forged::Byte(self.peers[side].got));
+                    let is_lie = self.plan.rereads[1] && side == 0 && self.plan.forged == lie;
+                    assert!(rest[..length] == expected[..] || is_lie, "message {}", self.peers[side].got);
                     rest = &rest[length..];
                     self.peers[side].got += 1;
                     self.peers[side].got_bytes += length as u64;
@@ -346,6 +362,7 @@ impl World {
         if !self.peers[side].flow.wants_data() {
             return;
         }
+        self.begin_again(side);
         let mut batch = BytesMut::from(&std::mem::take(&mut self.peers[side].rest)[..]);
         for _ in 0..1 + self.random.below(5) {
             if self.peers[side].given < total {
@@ -411,6 +428,8 @@ impl World {
                 assert!(sender.sent().bytes - sender.secured().bytes <= window.max(message));
             }
             assert!(kept <= window + 7 * (message + 2 * 96), "{kept} kept of {window}: {:?}", self.plan);
+            let is_let_go = !self.plan.rereads[side] || sender.unsent_bytes() > 0 || kept == 0;
+            assert!(is_let_go, "{kept} kept of what was sent: {:?}", self.plan);
             // A sender that does not know that its peer was restored relies on its old credit.
             let tentative = if self.crashes > 0 { window.min(64 << 10) } else { 0 };
             assert!(

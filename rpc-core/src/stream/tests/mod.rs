@@ -8,6 +8,7 @@ mod frameless;
 mod link;
 mod major;
 mod pipe;
+mod rereading;
 mod restored;
 mod resumed;
 mod resynchronized;

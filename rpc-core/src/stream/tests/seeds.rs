@@ -18,7 +18,7 @@ use super::talk;
 /// How many runs. A failure prints its plan, which holds the seed, and the seed everything.
 const SEEDS: u64 = 2_000;
 
-fn plan(seed: u64) -> Plan {
+pub(super) fn plan(seed: u64) -> Plan {
     let mut random = Random::new(seed ^ 0xA5A5);
     let explicit = random.one_in(3);
     let verify = if random.one_in(3) { Verify::Held } else { Verify::AtOnce };
@@ -72,6 +72,7 @@ fn plan(seed: u64) -> Plan {
         interruptions: 0,
         crashes: 0,
         forged: None,
+        rereads: [false; 2],
     }
 }
 

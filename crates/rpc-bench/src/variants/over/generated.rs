@@ -5,9 +5,9 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::Stream;
 use futures_util::stream::{self, Iter};
-use rpc_server::SessionExt as _;
+use futures_util::{Stream, StreamExt};
+use rpc_server::{Checkpoints, CheckpointsExt as _, Outgoing, RereadResults, SessionExt as _};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::cases::streams::Points;
@@ -43,14 +43,18 @@ impl Handlers {
     }
 
     fn send(&self, request: &Request<pb::Order>) -> Result<Response<Iter<Messages>>, Status> {
+        Ok(Response::new(stream::iter(self.messages(*request.get_ref())?)))
+    }
+
+    fn messages(&self, order: pb::Order) -> Result<Messages, Status> {
         self.0.stream();
-        let pb::Order { nanoseconds, size } = *request.get_ref();
+        let pb::Order { nanoseconds, size } = order;
         let size = usize::try_from(size).map_err(|_| Status::invalid_argument("no such size"))?;
         let counters = Arc::clone(&self.0);
         let source = Source::new(Duration::from_nanos(nanoseconds), size, move |tally| {
             counters.streamed(0, tally.messages);
         });
-        Ok(Response::new(stream::iter(Messages { source, data: payload::data_as(size) })))
+        Ok(Messages { source, data: payload::data_as(size) })
     }
 
     async fn take(&self, request: Request<Streaming<pb::Payload>>) -> Result<Response<pb::Receipt>, Status> {
@@ -83,6 +87,39 @@ impl Iterator for Messages {
     fn next(&mut self) -> Option<Self::Item> {
         let index = self.source.next()?;
         Some(Ok(pb::Payload { index, data: self.data.clone() }))
+    }
+}
+
+/// The same for a stream that would read them again. Nothing cuts the connections of this case: the time of a source that
+/// is to begin again is over.
+pub(crate) struct Again(Option<Messages>);
+
+impl Iterator for Again {
+    type Item = Result<Outgoing<pb::Payload>, Status>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let Some(messages) = &mut self.0 else {
+            return Some(Err(Status::aborted("the connection was lost while it was measured")));
+        };
+        Some(messages.next()?.map(Outgoing::Message))
+    }
+}
+
+/// Begins once.
+type Open = Box<dyn FnMut(u64) -> Iter<Again> + Send>;
+
+#[tonic::async_trait]
+impl pb::reread_server::Reread for Handlers {
+    type DownStream = RereadResults<Open, Iter<Again>>;
+
+    async fn down(&self, request: Request<pb::Order>) -> Result<Response<Self::DownStream>, Status> {
+        let mut messages = Some(self.messages(*request.get_ref())?);
+        let open: Open = Box::new(move |_| stream::iter(Again(messages.take())));
+        Ok(Response::new(request.checkpoints()?.reread_results(open)))
+    }
+
+    async fn up(&self, request: Request<Streaming<pb::Payload>>) -> Result<Response<pb::Receipt>, Status> {
+        self.take(request).await
     }
 }
 
@@ -260,6 +297,7 @@ impl<T: Transport> Echo for EchoCaller<T> {
 /// Streams over one connection or session.
 pub(crate) struct FlowCaller<T> {
     flow: pb::flow_client::FlowClient<T>,
+    reread: pb::reread_client::RereadClient<T>,
     points: Points,
     size: usize,
     data: Data,
@@ -269,7 +307,9 @@ impl<T: Transport> FlowCaller<T> {
     /// Over this channel.
     pub(crate) fn new(channel: T, needs: FlowNeeds) -> Self {
         let data = payload::data_as(needs.size);
-        Self { flow: pb::flow_client::FlowClient::new(channel), points: needs.points, size: needs.size, data }
+        let reread = pb::reread_client::RereadClient::new(channel.clone());
+        let flow = pb::flow_client::FlowClient::new(channel);
+        Self { flow, reread, points: needs.points, size: needs.size, data }
     }
 
     /// Requests for so long, and what they were when the time is over.
@@ -303,6 +343,7 @@ impl<T: Transport> Flow for FlowCaller<T> {
             Points::None => self.flow.down(order).await?,
             Points::Kept => self.flow.down_kept(order).await?,
             Points::Sparse => self.flow.down_sparse(order).await?,
+            Points::Reread => self.reread.down(order).await?,
         };
         self.read(responses.into_inner()).await
     }
@@ -313,6 +354,12 @@ impl<T: Transport> Flow for FlowCaller<T> {
             Points::None => self.flow.up(requests).await?,
             Points::Kept => self.flow.up_kept(requests).await?,
             Points::Sparse => self.flow.up_sparse(requests).await?,
+            Points::Reread => {
+                let checkpoints = Checkpoints::new();
+                let mut requests = Some(requests.map(Outgoing::Message));
+                let begin = move |_| requests.take().map_or_else(|| stream::empty().right_stream(), StreamExt::left_stream);
+                self.reread.up(checkpoints.request(checkpoints.reread(begin))).await?
+            }
         };
         let pb::Receipt { messages, checksum } = receipt.into_inner();
         agree(Tally { messages, checksum }, &made)
@@ -323,7 +370,7 @@ impl<T: Transport> Flow for FlowCaller<T> {
         let responses = match self.points {
             Points::None => self.flow.both(requests).await?,
             Points::Kept => self.flow.both_kept(requests).await?,
-            Points::Sparse => self.flow.both_sparse(requests).await?,
+            Points::Sparse | Points::Reread => self.flow.both_sparse(requests).await?,
         };
         agree(self.read(responses.into_inner()).await?, &made)
     }

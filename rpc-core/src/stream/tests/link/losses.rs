@@ -29,6 +29,7 @@ impl World {
             assert_eq!(flow.resumption(), resumption, "nothing was lost on the way");
             let (sent, received) = if side == 0 { (requests, responses) } else { (responses, requests) };
             self.peers[side] = Peer::resumed(flow, sent.as_ref(), received.as_ref());
+            self.keep_positions(side);
         }
     }
 
@@ -62,6 +63,7 @@ impl World {
         }
         let flow = Flow::restored(Side::Server, &self.plan.configs[1], &self.store);
         self.peers[1] = Peer::resumed(flow, responses.as_ref(), requests.as_ref());
+        self.keep_positions(1);
         self.repeated += self.peers[0].flow.receiver().received().messages - self.peers[1].given;
     }
 
