@@ -74,22 +74,27 @@ impl World {
             4 => self.due(),
             5 => {
                 let Some(id) = self.chosen(choices) else { return };
-                self.registry.end(time(self.seconds), id, Epoch(id.value()));
-                self.deadlines.remove(&id);
                 let Some(owner) = self.live.remove(&id) else { return };
-                self.ended.push((id, owner, self.seconds));
+                self.end(id, owner);
+                self.deadlines.remove(&id);
             }
             6 => {
                 let Some(id) = self.chosen(choices) else { return };
-                self.registry.never_opened(id);
+                let Some((principal, nonce)) = self.live.remove(&id) else { return };
+                self.registry.never_opened(id, &name(principal), Nonce([nonce; 16]));
                 self.deadlines.remove(&id);
-                self.live.remove(&id);
             }
             _ => {
                 self.seconds += choices.below(40) as u64;
                 self.forget();
             }
         }
+    }
+
+    fn end(&mut self, id: SessionId, (principal, nonce): (u8, u8)) {
+        let epoch = Epoch(id.value());
+        self.registry.end(time(self.seconds), id, epoch, &name(principal), Nonce([nonce; 16]));
+        self.ended.push((id, (principal, nonce), self.seconds));
     }
 
     fn chosen(&self, choices: &mut Choices<'_>) -> Option<SessionId> {
@@ -162,8 +167,7 @@ impl World {
     /// Everything ends, and is forgotten in the end.
     fn finish(&mut self) {
         for (id, owner) in std::mem::take(&mut self.live) {
-            self.registry.end(time(self.seconds), id, Epoch(id.value()));
-            self.ended.push((id, owner, self.seconds));
+            self.end(id, owner);
         }
         self.deadlines.clear();
         self.seconds += RETENTION.as_secs();

@@ -3,6 +3,7 @@
 //! Everything here goes one way or the other between bytes and the types of [`rpc_core`]. Nothing here decides.
 //!
 //! - [`pb`]: the messages and stubs of `session/v1/*.proto`, generated and checked in.
+//! - [`codec`]: how those stubs encode messages.
 //! - [`headers`]: the session headers of requests and responses.
 //! - [`frames`]: what the two sides of a stream tell each other between its messages.
 //! - [`admin`]: what operators are answered.
@@ -11,6 +12,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod admin;
+pub mod codec;
 pub mod deadline;
 pub mod frames;
 pub mod headers;

@@ -5,10 +5,14 @@ use std::sync::Arc;
 
 /// The authenticated caller: issuer and subject together, never the subject alone (OWASP ASVS 10.3.3).
 ///
-/// Cheap to clone. Two principals are equal exactly if issuer and subject are.
+/// Cheap to clone, and one word: each session, its record and its nonce name one. Two principals are equal exactly if issuer
+/// and subject are.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 //= A-10
-pub struct Principal {
+pub struct Principal(Arc<Names>);
+
+#[derive(PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Names {
     issuer: Arc<str>,
     subject: Arc<str>,
 }
@@ -16,23 +20,23 @@ pub struct Principal {
 impl Principal {
     /// Names the caller that `issuer` calls `subject`.
     pub fn new(issuer: impl Into<Arc<str>>, subject: impl Into<Arc<str>>) -> Self {
-        Self { issuer: issuer.into(), subject: subject.into() }
+        Self(Arc::new(Names { issuer: issuer.into(), subject: subject.into() }))
     }
 
     /// Who vouches for the subject.
     pub fn issuer(&self) -> &str {
-        &self.issuer
+        &self.0.issuer
     }
 
     /// The caller's name at its issuer.
     pub fn subject(&self) -> &str {
-        &self.subject
+        &self.0.subject
     }
 }
 
 impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}", self.subject, self.issuer)
+        write!(f, "{}@{}", self.0.subject, self.0.issuer)
     }
 }
 

@@ -49,21 +49,25 @@ pub struct TicketHashes {
     /// The one in use.
     pub current: TicketHash,
     /// One that was issued and not used yet. Its first use makes it the current one.
-    pub pending: Option<TicketHash>,
+    ///
+    /// In a box, since most sessions have none for most of their life.
+    pub pending: Option<Box<TicketHash>>,
 }
 
 /// A session as the store keeps it.
 ///
 /// Leases are kept as durations (in the agreement) and start again on load; the end of the session's authority is a
 /// time of the world, because it comes from a token.
+///
+/// Who has the session and who keeps it share one: it is what most of an idle session is made of.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SessionRecord {
     /// Whose it is.
     pub principal: Principal,
     /// What named its opening.
     pub nonce: Nonce,
-    /// What it may use.
-    pub agreement: Agreement,
+    /// What it may use. Sessions that agreed on the same may share it.
+    pub agreement: Arc<Agreement>,
     /// Who may use it.
     pub tickets: TicketHashes,
     /// When its authority ends, in seconds of Unix time; `None`: when the session does.
@@ -192,9 +196,9 @@ pub struct Tombstone {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Change {
     /// The session begins. Refused if the store knows the number already.
-    Create(Box<SessionRecord>),
+    Create(Arc<SessionRecord>),
     /// The session is now this.
-    Update(Box<SessionRecord>),
+    Update(Arc<SessionRecord>),
     /// Another server owns the session from here on, under this epoch, which is higher.
     Claim(Epoch),
     /// The slot's last call is now this.

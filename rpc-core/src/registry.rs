@@ -1,8 +1,8 @@
 //! All sessions of one server: who has how many, what their openings were called, and when each must be looked at.
 //!
-//! The registry knows numbers, owners and times; the sessions themselves, with their locks, are the shell's. Nothing
-//! here is touched by an ordinary call: a session moves its own deadline, and the registry asks for it when the one it
-//! knows has come.
+//! The registry knows numbers, openings and times; the sessions themselves, with their locks, are the shell's, and say
+//! whose they are when they end. Nothing here is touched by an ordinary call: a session moves its own deadline, and the
+//! registry asks for it when the one it knows has come.
 
 mod expiry;
 mod numbers;
@@ -65,7 +65,8 @@ impl PlaceError {
 pub struct Registry {
     limits: Limits,
     numbers: NumberPool,
-    live: BTreeMap<SessionId, Owner>,
+    /// When each comes out of the expiry queue; [`Timestamp::NEVER`]: it is not in it.
+    live: BTreeMap<SessionId, Timestamp>,
     openings: BTreeMap<(Principal, Nonce), SessionId>,
     per_principal: BTreeMap<Principal, u32>,
     expiry: ExpiryQueue,
@@ -75,16 +76,11 @@ pub struct Registry {
 }
 
 #[derive(Debug)]
-struct Owner {
-    principal: Principal,
-    nonce: Nonce,
-}
-
-#[derive(Debug)]
 struct Forgettable {
     id: SessionId,
     epoch: Epoch,
-    owner: Owner,
+    principal: Principal,
+    nonce: Nonce,
     at: Timestamp,
 }
 
@@ -135,22 +131,28 @@ impl Registry {
         }
         //= O-5
         let id = self.numbers.take().ok_or(PlaceError::NoNumber)?;
+        let principal = &self.known(principal);
         self.per_principal.insert(principal.clone(), count + 1);
         self.openings.insert((principal.clone(), nonce), id);
-        self.live.insert(id, Owner { principal: principal.clone(), nonce });
+        self.live.insert(id, Timestamp::NEVER);
         Ok(Place::New(id))
     }
 
     /// Asks for `id` to come out of [`due`](Self::due) at `at`; replaces what was asked before.
     pub fn schedule(&mut self, id: SessionId, at: Timestamp) {
-        if self.live.contains_key(&id) {
-            self.expiry.set(id, at);
+        if let Some(due) = self.live.get_mut(&id) {
+            self.expiry.replace(id, *due, at);
+            *due = at;
         }
     }
 
     /// The next session whose time has come. The shell wakes it and schedules it again for the time it then names.
     pub fn due(&mut self, now: Timestamp) -> Option<SessionId> {
-        self.expiry.pop_due(now)
+        let id = self.expiry.pop_due(now)?;
+        if let Some(due) = self.live.get_mut(&id) {
+            *due = Timestamp::NEVER;
+        }
+        Some(id)
     }
 
     /// When [`due`](Self::due) or [`forget`](Self::forget) has the next one.
@@ -159,25 +161,34 @@ impl Registry {
         self.expiry.next().min(forget)
     }
 
-    /// The session has ended. Its number is never used again; its nonce is remembered for the retention time.
-    pub fn end(&mut self, now: Timestamp, id: SessionId, epoch: Epoch) {
-        let Some(owner) = self.live.remove(&id) else { return };
-        self.expiry.remove(id);
-        if let Some(count) = self.per_principal.get_mut(&owner.principal) {
+    /// The session that principal and nonce have opened has ended. Its number is never used again; its nonce is remembered
+    /// for the retention time.
+    pub fn end(&mut self, now: Timestamp, id: SessionId, epoch: Epoch, principal: &Principal, nonce: Nonce) {
+        if self.remove(id, principal) {
+            let (principal, at) = (principal.clone(), now + self.limits.retention);
+            self.ended.push_back(Forgettable { id, epoch, principal, nonce, at });
+        }
+    }
+
+    /// False if it does not live.
+    fn remove(&mut self, id: SessionId, principal: &Principal) -> bool {
+        let Some(due) = self.live.remove(&id) else { return false };
+        self.expiry.replace(id, due, Timestamp::NEVER);
+        if let Some(count) = self.per_principal.get_mut(principal) {
             *count -= 1;
             if *count == 0 {
-                self.per_principal.remove(&owner.principal);
+                self.per_principal.remove(principal);
             }
         }
-        self.ended.push_back(Forgettable { id, epoch, owner, at: now + self.limits.retention });
+        true
     }
 
     /// A session that the store has from an earlier server lives on here. It has its place whatever the bounds say, which
     /// may have been lowered since: they hold for new ones.
     pub fn adopt(&mut self, id: SessionId, principal: Principal, nonce: Nonce) {
-        let owner = Owner { principal: principal.clone(), nonce };
-        if self.live.insert(id, owner).is_none() {
-            *self.per_principal.entry(principal.clone()).or_default() += 1;
+        match self.live.insert(id, Timestamp::NEVER) {
+            None => *self.per_principal.entry(principal.clone()).or_default() += 1,
+            Some(due) => self.expiry.replace(id, due, Timestamp::NEVER),
         }
         self.openings.insert((principal, nonce), id);
     }
@@ -192,16 +203,15 @@ impl Registry {
         nonce: Nonce,
     ) {
         self.openings.insert((principal.clone(), nonce), id);
-        let owner = Owner { principal, nonce };
-        self.ended.push_back(Forgettable { id, epoch, owner, at: now + self.limits.retention });
+        self.ended.push_back(Forgettable { id, epoch, principal, nonce, at: now + self.limits.retention });
     }
 
-    /// The session was never opened: its place and its nonce are free again, its number is not.
-    pub fn never_opened(&mut self, id: SessionId) {
-        let Some(owner) = self.live.get(&id) else { return };
-        self.openings.remove(&(owner.principal.clone(), owner.nonce));
-        self.end(Timestamp::ORIGIN, id, Epoch::FIRST);
-        self.ended.pop_back();
+    /// The session that principal and nonce were to open was never opened: its place and its nonce are free again, its
+    /// number is not.
+    pub fn never_opened(&mut self, id: SessionId, principal: &Principal, nonce: Nonce) {
+        if self.remove(id, principal) {
+            self.openings.remove(&(principal.clone(), nonce));
+        }
     }
 
     /// An ended session to forget now, because its time is over or too many are remembered, with the epoch in which it
@@ -211,9 +221,9 @@ impl Registry {
         if !too_many && self.ended.front()?.at > now {
             return None;
         }
-        let Forgettable { id, epoch, owner, .. } = self.ended.pop_front()?;
+        let Forgettable { id, epoch, principal, nonce, .. } = self.ended.pop_front()?;
         self.receipts.forget(id);
-        self.openings.remove(&(owner.principal, owner.nonce));
+        self.openings.remove(&(principal, nonce));
         Some((id, epoch))
     }
 
@@ -233,6 +243,11 @@ impl Registry {
     //= L-43
     pub fn receipt(&self, id: SessionId, ticket: &TicketHash) -> Option<(&Principal, Released)> {
         self.receipts.find(id, ticket)
+    }
+
+    /// The same principal, as its other sessions name it: equal ones take their room once.
+    pub fn known(&self, principal: &Principal) -> Principal {
+        self.per_principal.get_key_value(principal).map_or(principal, |(known, _)| known).clone()
     }
 
     /// How many sessions live.

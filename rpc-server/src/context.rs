@@ -11,7 +11,7 @@ use rpc_core::negotiate::{Agreement, Grant};
 use rpc_core::policy::MethodPolicy;
 use rpc_core::principal::Principal;
 use rpc_core::registry::Released;
-use rpc_core::release::ReleaseTokenError;
+use rpc_core::release::{ReleaseToken, ReleaseTokenError};
 use rpc_core::session::Answer;
 use rpc_proto::status::Refusal;
 use tokio::time::{Instant, sleep_until};
@@ -103,7 +103,7 @@ impl SessionContext {
     /// [ask for that](Self::ask_release). False where there is none, because the session was opened without the unit
     /// *negotiated release*; then both may.
     pub fn owns_release(&self) -> bool {
-        self.live.with(|session, _| session.release_token().is_mine())
+        self.live.with(|session, _| session.release_token().is_some_and(ReleaseToken::is_mine))
     }
 
     /// Hands the release token to the client, which hears of it on its `Attach`, at once or when it is back.
@@ -118,7 +118,7 @@ impl SessionContext {
 
     /// With which priority the client asks for the release token; `None`: it does not.
     pub fn release_asked(&self) -> Option<u32> {
-        self.live.with(|session, _| session.release_token().asked())
+        self.live.with(|session, _| session.release_token().and_then(ReleaseToken::asked))
     }
 
     /// Asks the client for the release token, with a `priority` that means what the two programs agree on, and waits until

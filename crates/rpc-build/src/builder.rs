@@ -38,6 +38,7 @@ pub fn configure() -> Builder {
         server: true,
         transport: false,
         policy_path: "::rpc_core::policy".to_owned(),
+        codec_path: None,
         extern_paths: Vec::new(),
         file_descriptor_set_path: None,
         rerun_if_changed: env::var_os("CARGO").is_some(),
@@ -53,6 +54,7 @@ pub struct Builder {
     server: bool,
     transport: bool,
     policy_path: String,
+    codec_path: Option<String>,
     extern_paths: Vec<(String, String)>,
     file_descriptor_set_path: Option<PathBuf>,
     rerun_if_changed: bool,
@@ -84,6 +86,14 @@ impl Builder {
     /// on `rpc-core` say `::rpc_client::policy` or `::rpc_server::policy`.
     pub fn policy_path(self, path: impl Into<String>) -> Self {
         Self { policy_path: path.into(), ..self }
+    }
+
+    /// Path of the type that encodes and decodes messages: a [`Codec`] of any two of them, with a `Default`. Default: that of
+    /// tonic-prost, whose two buffers have 8 KiB each, for as long as a stream is open.
+    ///
+    /// [`Codec`]: https://docs.rs/tonic/0.14/tonic/codec/trait.Codec.html
+    pub fn codec_path(self, path: impl Into<String>) -> Self {
+        Self { codec_path: Some(path.into()), ..self }
     }
 
     /// Takes the messages of a protobuf package or the message `proto` (with a leading dot) from the Rust path `rust`
@@ -170,6 +180,7 @@ impl Builder {
             server: self.server,
             transport: self.transport,
             policy_path: self.policy_path.clone(),
+            codec_path: self.codec_path.clone(),
         }
     }
 

@@ -17,6 +17,8 @@ pub(crate) struct Stubs {
     pub(crate) transport: bool,
     /// Path of the policy module in generated code.
     pub(crate) policy_path: String,
+    /// Path of the codec of all methods; `None`: that of tonic-prost.
+    pub(crate) codec_path: Option<String>,
 }
 
 /// Lets tonic write its stubs and appends the policy table; never touches a byte of what tonic wrote.
@@ -28,11 +30,14 @@ pub(crate) struct Generator {
 
 impl Generator {
     pub(crate) fn new(stubs: Stubs, tables: Vec<table::Service>) -> Self {
-        let tonic = tonic_prost_build::configure()
+        let mut tonic = tonic_prost_build::configure()
             .build_client(stubs.client)
             .build_server(stubs.server)
-            .build_transport(stubs.transport)
-            .service_generator();
+            .build_transport(stubs.transport);
+        if let Some(path) = &stubs.codec_path {
+            tonic = tonic.codec_path(path);
+        }
+        let tonic = tonic.service_generator();
         let tables = tables.into_iter().map(|table| (table.name.clone(), table)).collect();
         Self { tonic, stubs, tables }
     }

@@ -20,6 +20,7 @@ mod wake;
 #[path = "../../../rpc-client/src/slots.rs"]
 mod slots;
 
+#[expect(dead_code, reason = "the models need not all of what is included")]
 #[path = "../../../rpc-server/src/sessions/live/awaited.rs"]
 mod awaited;
 #[path = "../../../rpc-server/src/layers/admission/in_place.rs"]

@@ -71,7 +71,7 @@ impl Disk {
         match self.store.load(session).ok()?? {
             Stored::Live(epoch, record, slots) => {
                 let authority_until = Timestamp::NEVER;
-                Some(Restored { id: session, epoch, record: *record, slots, authority_until })
+                Some(Restored { id: session, epoch, record, slots, authority_until })
             }
             Stored::Ended(..) => None,
         }

@@ -13,6 +13,7 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -151,7 +152,7 @@ fn batch(record: &SessionRecord, first: u64, writes: u64) -> Result<Vec<Write>, 
             let session = SessionId::new(number).ok_or("sessions count from 1")?;
             let mut record = record.clone();
             record.principal = Principal::new("https://issuer.example", format!("subject-{number}"));
-            Ok(Write { session, epoch: Epoch::FIRST, change: Change::Create(Box::new(record)) })
+            Ok(Write { session, epoch: Epoch::FIRST, change: Change::Create(Arc::new(record)) })
         })
         .collect()
 }
@@ -179,7 +180,7 @@ fn record() -> Result<SessionRecord, Box<dyn Error>> {
     Ok(SessionRecord {
         principal: Principal::new("https://issuer.example", "subject"),
         nonce: Nonce([1; Nonce::BYTES]),
-        agreement: negotiate::answer(&Offer::default(), &Terms::default(), &[])?,
+        agreement: Arc::new(negotiate::answer(&Offer::default(), &Terms::default(), &[])?),
         tickets: TicketHashes { current: TicketHash([2; 32]), pending: None },
         authority_unix_s: Some(1_800_000_000),
         scopes: [Box::from("ledger.read"), Box::from("ledger.write")].into(),

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use rpc_core::activity::Worker;
@@ -226,7 +227,7 @@ impl<'a> Plan<'a> {
     }
 
     /// The record of a live session.
-    fn session_record(&mut self, session: SessionId) -> Result<Box<SessionRecord>, Stop> {
+    fn session_record(&mut self, session: SessionId) -> Result<Arc<SessionRecord>, Stop> {
         let stored = match &self.touch(session)?.record {
             Some(Some(record)) => decode_session(session, record),
             Some(None) | None => match self.engine.get(&session_key(session))? {

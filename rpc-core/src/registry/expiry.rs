@@ -1,45 +1,37 @@
 //! One queue for the deadlines of all sessions.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::id::SessionId;
 use crate::time::Timestamp;
 
-/// Sessions in the order of their deadlines, each at most once.
+/// Sessions in the order of their deadlines. Whoever has a deadline set remembers it, so that the queue need not.
 #[derive(Debug, Default)]
-pub(super) struct ExpiryQueue {
-    queue: BTreeSet<(Timestamp, SessionId)>,
-    times: BTreeMap<SessionId, Timestamp>,
-}
+pub(super) struct ExpiryQueue(BTreeSet<(Timestamp, SessionId)>);
 
 impl ExpiryQueue {
-    /// Sets the deadline of a session.
-    pub(super) fn set(&mut self, id: SessionId, at: Timestamp) {
-        if let Some(before) = self.times.insert(id, at) {
-            self.queue.remove(&(before, id));
+    /// Sets the deadline of a session that was `before`, on either side [`Timestamp::NEVER`] where there is none.
+    pub(super) fn replace(&mut self, id: SessionId, before: Timestamp, at: Timestamp) {
+        if before != Timestamp::NEVER {
+            self.0.remove(&(before, id));
         }
-        self.queue.insert((at, id));
-    }
-
-    /// Takes a session out.
-    pub(super) fn remove(&mut self, id: SessionId) {
-        if let Some(at) = self.times.remove(&id) {
-            self.queue.remove(&(at, id));
+        if at != Timestamp::NEVER {
+            self.0.insert((at, id));
         }
     }
 
     /// Takes out the session whose deadline came first, if it has come.
     pub(super) fn pop_due(&mut self, now: Timestamp) -> Option<SessionId> {
-        let (at, id) = *self.queue.first()?;
+        let (at, id) = *self.0.first()?;
         if at > now {
             return None;
         }
-        self.remove(id);
+        self.0.remove(&(at, id));
         Some(id)
     }
 
     /// The earliest deadline.
     pub(super) fn next(&self) -> Timestamp {
-        self.queue.first().map_or(Timestamp::NEVER, |(at, _)| *at)
+        self.0.first().map_or(Timestamp::NEVER, |(at, _)| *at)
     }
 }

@@ -45,7 +45,7 @@ fn the_same_principal_and_nonce_get_the_same_number() {
 fn the_nonce_of_an_ended_session_opens_nothing_until_it_is_forgotten() {
     let mut registry = registry(|_| ());
     let id = new(&mut registry, &alice(), 1);
-    registry.end(at(10), id, Epoch::FIRST);
+    registry.end(at(10), id, Epoch::FIRST, &alice(), Nonce([1; 16]));
     assert_eq!(registry.place(&alice(), Nonce([1; 16])), Err(PlaceError::NonceUsed));
     assert_eq!(registry.next_wake(), at(70));
     assert_eq!(registry.forget(at(69)), None);
@@ -63,7 +63,7 @@ fn both_bounds_refuse_and_an_end_makes_room() {
     let bob = Principal::new("issuer", "bob");
     new(&mut registry, &bob, 1);
     assert_eq!(registry.place(&bob, Nonce([2; 16])), Err(PlaceError::ServerFull(3)));
-    registry.end(at(1), first, Epoch::FIRST);
+    registry.end(at(1), first, Epoch::FIRST, &alice(), Nonce([1; 16]));
     assert_eq!((registry.live(), registry.of_principal(&alice())), (2, 1));
     new(&mut registry, &alice(), 3);
 }
@@ -73,7 +73,7 @@ fn both_bounds_refuse_and_an_end_makes_room() {
 fn a_session_that_was_never_opened_leaves_its_nonce_free_and_its_number_used() {
     let mut registry = registry(|_| ());
     let id = new(&mut registry, &alice(), 1);
-    registry.never_opened(id);
+    registry.never_opened(id, &alice(), Nonce([1; 16]));
     assert_eq!((registry.live(), registry.next_wake()), (0, Timestamp::NEVER));
     assert_ne!(new(&mut registry, &alice(), 1), id);
 }
@@ -97,7 +97,7 @@ fn sessions_come_out_in_the_order_of_their_deadlines() {
     registry.schedule(c, at(20));
     registry.schedule(a, at(5));
     assert_eq!(registry.next_wake(), at(5));
-    registry.end(at(6), c, Epoch::FIRST);
+    registry.end(at(6), c, Epoch::FIRST, &alice(), Nonce([3; 16]));
     registry.schedule(c, at(1));
     assert_eq!([registry.due(at(40)), registry.due(at(40)), registry.due(at(40))], [Some(a), Some(b), None]);
     assert_eq!(registry.due(at(40)), None);
@@ -107,9 +107,9 @@ fn sessions_come_out_in_the_order_of_their_deadlines() {
 fn too_many_ended_sessions_are_forgotten_before_their_time() {
     let mut registry = registry(|limits| limits.tombstones = 1);
     let [a, b] = [1, 2].map(|nonce| new(&mut registry, &alice(), nonce));
-    registry.end(at(1), a, Epoch::FIRST);
+    registry.end(at(1), a, Epoch::FIRST, &alice(), Nonce([1; 16]));
     assert_eq!(registry.forget(at(1)), None);
-    registry.end(at(2), b, Epoch::FIRST);
+    registry.end(at(2), b, Epoch::FIRST, &alice(), Nonce([2; 16]));
     assert_eq!(registry.forget(at(2)), Some((a, Epoch::FIRST)));
     assert_eq!(registry.forget(at(2)), None);
 }
@@ -126,7 +126,7 @@ fn sessions_of_an_earlier_server_have_their_places() {
     assert_eq!(registry.place(&alice(), Nonce([4; 16])), Err(PlaceError::SessionsExhausted(2)));
     assert_eq!(registry.forget(at(69)), None);
     assert_eq!(registry.forget(at(70)), Some((ended, Epoch(3))));
-    registry.end(at(80), live, Epoch(2));
+    registry.end(at(80), live, Epoch(2), &alice(), Nonce([1; 16]));
     assert_eq!(registry.of_principal(&alice()), 1);
 }
 
@@ -139,8 +139,8 @@ fn the_answer_to_a_release_is_kept_for_its_owner_while_the_end_is_remembered() {
     let mut tickets = TicketHashes::first(TicketHash([1; 32]));
     tickets.issue(TicketHash([2; 32]));
     let summary = Summary { calls: 7, done: 7, ..Summary::default() };
-    registry.end(at(10), id, Epoch::FIRST);
-    registry.end(at(10), other, Epoch::FIRST);
+    registry.end(at(10), id, Epoch::FIRST, &alice(), Nonce([1; 16]));
+    registry.end(at(10), other, Epoch::FIRST, &alice(), Nonce([2; 16]));
     registry.released(id, alice(), Receipt { tickets, summary });
     let ask = |registry: &Registry, id, ticket| {
         registry

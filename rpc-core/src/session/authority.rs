@@ -20,13 +20,6 @@ pub struct Authority {
     pub scopes: Arc<[Box<str>]>,
 }
 
-impl Authority {
-    /// Whether every one of `scopes` is held.
-    pub fn holds(&self, scopes: &[&str]) -> bool {
-        scopes.iter().all(|needed| self.scopes.iter().any(|held| **held == **needed))
-    }
-}
-
 /// Why a session is not renewed. Nothing changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RenewError {
@@ -39,16 +32,21 @@ pub enum RenewError {
 }
 
 impl Session {
-    /// Until when it may act.
-    pub fn authority(&self) -> &Authority {
-        &self.authority
+    /// Until when it may act, on the shell's clock; [`Timestamp::NEVER`]: until it ends.
+    pub fn authority_until(&self) -> Timestamp {
+        self.authority_until
+    }
+
+    /// Whether the token that it was opened or renewed with held every one of `scopes`.
+    pub fn holds(&self, scopes: &[&str]) -> bool {
+        scopes.iter().all(|needed| self.record.scopes.iter().any(|held| **held == **needed))
     }
 
     /// Whether the token that the session was opened or renewed with is still valid.
     //= A-14
     //= A-16
     pub fn has_authority(&self, now: Timestamp) -> bool {
-        now < self.authority.until
+        now < self.authority_until
     }
 
     /// Renews what is asked for: the lease in any case, the ticket and the authority where they are given. `request`
@@ -65,7 +63,7 @@ impl Session {
         request: RequestId,
     ) -> Result<(), RenewError> {
         self.alive(now)?;
-        if authority.as_ref().is_some_and(|(principal, _)| **principal != self.principal)
+        if authority.as_ref().is_some_and(|(principal, _)| **principal != self.record.principal)
             && !planted::is(Bug::RenewedByAnother)
         {
             //= A-11
@@ -78,10 +76,13 @@ impl Session {
             return Ok(());
         }
         if let Some(ticket) = ticket {
-            self.tickets.issue(ticket);
+            self.record_mut().tickets.issue(ticket);
         }
         if let Some((_, authority)) = authority {
-            self.authority = authority;
+            let Authority { until, unix_s, scopes } = authority;
+            self.authority_until = until;
+            let record = self.record_mut();
+            (record.authority_unix_s, record.scopes) = (unix_s, scopes);
             self.outbox.at_once(Effect::Event(Event::AuthorityRenewed));
         }
         let record = self.update();

@@ -1,23 +1,21 @@
 //! When a session that nobody uses ends.
 
-use std::time::Duration;
-
 use super::lifecycle::State;
+use crate::negotiate::Agreement;
 use crate::time::Timestamp;
 
-/// The two times that keep a session alive: the lease while a connection carries it, the linger once none does.
+/// Since when the two times run that keep a session alive: the lease while a connection carries it, the linger once none
+/// does.
 #[derive(Debug, Clone, Copy, Hash)]
 pub(super) struct Lease {
-    lease: Duration,
-    linger: Duration,
     last_traffic: Timestamp,
     lost_at: Timestamp,
 }
 
 impl Lease {
     /// A lease that starts at `now`.
-    pub(super) fn new(now: Timestamp, lease: Duration, linger: Duration) -> Self {
-        Self { lease, linger, last_traffic: now, lost_at: now }
+    pub(super) fn new(now: Timestamp) -> Self {
+        Self { last_traffic: now, lost_at: now }
     }
 
     /// Something came from the owner.
@@ -30,14 +28,14 @@ impl Lease {
         self.lost_at = now;
     }
 
-    /// When the session ends if nothing more happens.
-    pub(super) fn deadline(&self, state: State) -> Timestamp {
+    /// When the session ends if nothing more happens, by what was agreed on.
+    pub(super) fn deadline(&self, state: State, agreement: &Agreement) -> Timestamp {
         match state {
             //= L-3
             //= L-7
-            State::Connected | State::Releasing => self.last_traffic + self.lease,
+            State::Connected | State::Releasing => self.last_traffic + agreement.lease,
             //= L-4
-            State::Lingering => self.lost_at + self.linger,
+            State::Lingering => self.lost_at + agreement.linger,
             State::Opening | State::Ended(_) => Timestamp::NEVER,
         }
     }

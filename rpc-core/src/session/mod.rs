@@ -87,30 +87,32 @@ pub enum Step {
 }
 
 /// One session.
+///
+/// A server may have a million, most of them idle: what only some need, or only for some time, is in a box.
 #[derive(Debug, Clone, Hash)]
 pub struct Session {
     id: SessionId,
-    principal: Principal,
-    nonce: Nonce,
-    agreement: Arc<Agreement>,
+    /// What the store is to have of it.
+    record: Arc<SessionRecord>,
     epoch: Epoch,
     state: State,
-    tickets: TicketHashes,
-    authority: Authority,
+    /// When its authority ends, on the shell's clock.
+    authority_until: Timestamp,
     lease: Lease,
     connections: Vec<ConnectionId>,
     slots: Slots,
     tally: Tally,
-    releasing: Option<Releasing>,
+    releasing: Option<Box<Releasing>>,
     /// The acceptor wants it to be released.
-    wanted: Option<Wanted>,
-    token: ReleaseToken,
+    wanted: Option<Box<Wanted>>,
+    /// Where it is available.
+    token: Option<Box<ReleaseToken>>,
     /// The record of the opening, which repeated openings wait for too.
     created: RecordId,
     /// The store has it under the epoch of a server that is gone: the first request of its owner claims it.
     unclaimed: bool,
     /// The record of the claim, until the store has answered for it, and the epoch before it.
-    claiming: Option<(RecordId, Epoch)>,
+    claiming: Option<Box<(RecordId, Epoch)>>,
     settling: Settling,
     outbox: Outbox,
 }
@@ -118,16 +120,13 @@ pub struct Session {
 impl Session {
     /// Opens the session numbered `id`; `request` is answered once its record is durable.
     pub fn open(now: Timestamp, id: SessionId, opening: Opening, request: RequestId) -> Self {
-        let agreement = opening.agreement;
+        let Opening { principal, nonce, agreement, ticket, authority } = opening;
         let mut session = Self {
             id,
-            principal: opening.principal,
-            nonce: opening.nonce,
             epoch: Epoch::FIRST,
             state: State::Opening,
-            tickets: TicketHashes::first(opening.ticket),
-            authority: opening.authority,
-            lease: Lease::new(now, agreement.lease, agreement.linger),
+            authority_until: authority.until,
+            lease: Lease::new(now),
             connections: Vec::new(),
             slots: Slots::new(agreement.slots, agreement.reply_bytes),
             tally: Tally::default(),
@@ -139,10 +138,17 @@ impl Session {
             claiming: None,
             settling: Settling::default(),
             outbox: Outbox::default(),
-            agreement,
+            record: Arc::new(SessionRecord {
+                principal,
+                nonce,
+                agreement,
+                tickets: TicketHashes::first(ticket),
+                authority_unix_s: authority.unix_s,
+                scopes: authority.scopes,
+            }),
         };
         //= O-4
-        session.created = session.persist(Change::Create(session.record()));
+        session.created = session.persist(Change::Create(Arc::clone(&session.record)));
         session.outbox.after(session.created, Effect::Event(Event::Opened));
         let answer = Answer::Opened { existing: false };
         session.outbox.after(session.created, Effect::Answer { request, answer });
@@ -165,7 +171,7 @@ impl Session {
         self.alive(now)?;
         self.claim();
         self.traffic(now);
-        self.tickets.issue(ticket);
+        self.record_mut().tickets.issue(ticket);
         let record = self.update();
         self.outbox.after(record, Effect::Answer { request, answer: Answer::Opened { existing: true } });
         Ok(())
@@ -174,7 +180,7 @@ impl Session {
     /// Whether this ticket proves ownership of the session. Changes nothing: whoever refuses the request for another
     /// reason leaves the session as it was (and [`present`](Self::present)s nothing).
     pub fn is_owned_by(&self, now: Timestamp, ticket: &TicketHash) -> bool {
-        self.alive(now).is_ok() && self.tickets.know(ticket)
+        self.alive(now).is_ok() && self.record.tickets.know(ticket)
     }
 
     /// A request that names this session came, with this ticket, on this connection. Counts as traffic.
@@ -191,11 +197,12 @@ impl Session {
         connection: Option<ConnectionId>,
     ) -> Result<bool, SessionUnknown> {
         self.alive(now)?;
-        match self.tickets.present(ticket) {
+        match self.record.tickets.judge(ticket) {
             None => return Err(SessionUnknown),
             Some(Presented::Current) => self.claim(),
             Some(Presented::Promoted) => {
                 self.claim();
+                self.record_mut().tickets.present(ticket);
                 self.update();
                 self.outbox.at_once(Effect::Event(Event::TicketRotated));
             }
@@ -221,6 +228,9 @@ impl Session {
     pub fn connection_lost(&mut self, now: Timestamp, connection: ConnectionId) {
         let Some(index) = self.connections.iter().position(|known| *known == connection) else { return };
         self.connections.swap_remove(index);
+        if self.connections.is_empty() {
+            self.connections = Vec::new();
+        }
         self.outbox.at_once(Effect::Event(Event::Detached(connection)));
         // A session whose time is over does not begin to linger, although nobody woke it: its owner may have been told.
         //= L-6
@@ -240,7 +250,7 @@ impl Session {
         if self.wanted.as_ref().is_some_and(|wanted| wanted.until <= now) {
             self.wanted_time_up();
         }
-        if self.lease.deadline(self.state) <= now && self.step(Input::DeadlinePassed) {
+        if self.deadline() <= now && self.step(Input::DeadlinePassed) {
             self.finish();
         }
     }
@@ -262,7 +272,7 @@ impl Session {
     pub fn next_wake(&self) -> Timestamp {
         let release = self.releasing.as_ref().map_or(Timestamp::NEVER, |releasing| releasing.until);
         let wanted = self.wanted.as_ref().map_or(Timestamp::NEVER, |wanted| wanted.until);
-        self.lease.deadline(self.state).min(release).min(wanted)
+        self.deadline().min(release).min(wanted)
     }
 
     /// Its number.
@@ -272,12 +282,17 @@ impl Session {
 
     /// Whose it is.
     pub fn principal(&self) -> &Principal {
-        &self.principal
+        &self.record.principal
+    }
+
+    /// What named its opening.
+    pub fn nonce(&self) -> Nonce {
+        self.record.nonce
     }
 
     /// What was negotiated.
     pub fn agreement(&self) -> &Arc<Agreement> {
-        &self.agreement
+        &self.record.agreement
     }
 
     /// How many servers have owned it.
@@ -309,12 +324,13 @@ impl Session {
     pub fn tombstone(&self) -> Option<Tombstone> {
         let end = self.state.end()?;
         let receipt = match end {
-            End::Released => {
-                Some(Box::new(Receipt { tickets: self.tickets.clone(), summary: self.tally.summary() }))
-            }
+            End::Released => Some(Box::new(Receipt {
+                tickets: self.record.tickets.clone(),
+                summary: self.tally.summary(),
+            })),
             End::Aborted | End::Expired => None,
         };
-        Some(Tombstone { principal: self.principal.clone(), nonce: self.nonce, end, receipt })
+        Some(Tombstone { principal: self.record.principal.clone(), nonce: self.record.nonce, end, receipt })
     }
 
     /// The state is asked again here, since a request is read after its ticket was checked, and that may take long.
@@ -334,7 +350,7 @@ impl Session {
     fn alive(&self, now: Timestamp) -> Result<(), SessionUnknown> {
         match self.state {
             State::Opening | State::Connected | State::Lingering | State::Releasing
-                if now < self.lease.deadline(self.state) || planted::is(Bug::ExpiredGoesOn) =>
+                if now < self.deadline() || planted::is(Bug::ExpiredGoesOn) =>
             {
                 Ok(())
             }
@@ -342,6 +358,10 @@ impl Session {
                 Err(SessionUnknown)
             }
         }
+    }
+
+    fn deadline(&self) -> Timestamp {
+        self.lease.deadline(self.state, &self.record.agreement)
     }
 
     fn step(&mut self, input: Input) -> bool {
@@ -368,19 +388,12 @@ impl Session {
     }
 
     fn update(&mut self) -> RecordId {
-        let record = self.record();
-        self.persist(Change::Update(record))
+        self.persist(Change::Update(Arc::clone(&self.record)))
     }
 
-    fn record(&self) -> Box<SessionRecord> {
-        Box::new(SessionRecord {
-            principal: self.principal.clone(),
-            nonce: self.nonce,
-            agreement: Agreement::clone(&self.agreement),
-            tickets: self.tickets.clone(),
-            authority_unix_s: self.authority.unix_s,
-            scopes: Arc::clone(&self.authority.scopes),
-        })
+    /// What the store is to have. It keeps what it has until it is told: [`update`](Self::update).
+    fn record_mut(&mut self) -> &mut SessionRecord {
+        Arc::make_mut(&mut self.record)
     }
 
     /// The session has just ended: keeps its tombstone and tells everybody.
@@ -417,10 +430,13 @@ impl Session {
     }
 }
 
-/// The release token of a session of which this is the acceptor.
-fn release_token(agreement: &Agreement, make: impl FnOnce(bool, bool) -> ReleaseToken) -> ReleaseToken {
+/// The release token of a session of which this is the acceptor, where it is available.
+fn release_token(
+    agreement: &Agreement,
+    make: impl FnOnce(bool, bool) -> ReleaseToken,
+) -> Option<Box<ReleaseToken>> {
     let is_available = agreement.units.contains(Unit::NegotiatedRelease);
-    make(is_available, agreement.first_turn == FirstTurn::Acceptor)
+    is_available.then(|| Box::new(make(true, agreement.first_turn == FirstTurn::Acceptor)))
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ impl Session {
         admit: Admit,
         activity: Option<Box<ActivityRecord>>,
     ) -> Result<Admission, AdmitError> {
-        if !self.agreement.units.contains(Unit::ExactlyOnce) {
+        if !self.record.agreement.units.contains(Unit::ExactlyOnce) {
             //= C-57
             //= O-21
             return Err(AdmitError::UnitOff);
@@ -99,7 +99,7 @@ impl Session {
     //= D-7
     pub fn would_run(&self, admit: &Admit) -> bool {
         let is_taken = !self.is_new(admit.attempt.call) || self.takes_new_calls().is_ok();
-        self.agreement.units.contains(Unit::ExactlyOnce) && is_taken && self.slots.would_run(admit)
+        self.record.agreement.units.contains(Unit::ExactlyOnce) && is_taken && self.slots.would_run(admit)
     }
 
     /// The stream of `call` begins, and is open until [`flow_over`](Self::flow_over).
@@ -271,7 +271,7 @@ impl Session {
         if record >= self.created {
             self.step(Input::OpenDurable);
         }
-        self.claiming = self.claiming.filter(|(claim, _)| *claim > record);
+        self.claiming.take_if(|claiming| claiming.0 <= record);
         self.settling.durable(record);
         self.outbox.durable(record);
         let mut finished = false;

@@ -42,7 +42,8 @@ impl Session {
         if self.wanted.is_some() {
             self.release_moved();
         }
-        let releasing = self.releasing.get_or_insert_with(|| Releasing { until, requests: Vec::new() });
+        let releasing =
+            self.releasing.get_or_insert_with(|| Box::new(Releasing { until, requests: Vec::new() }));
         if releasing.requests.len() < WAITING_MAX {
             releasing.requests.push(request);
         } else {
@@ -88,7 +89,7 @@ impl Session {
     }
 
     pub(super) fn release_time_up(&mut self) {
-        if self.agreement.units.contains(Unit::NegotiatedRelease) {
+        if self.record.agreement.units.contains(Unit::NegotiatedRelease) {
             if planted::is(Bug::RefusalChanges) || self.step(Input::ReleaseRefused) {
                 self.refuse_release();
             }

@@ -8,7 +8,7 @@ use super::outbox::Outbox;
 use super::settling::Settling;
 use super::slots::Slots;
 use super::tally::Tally;
-use super::{Authority, Effect, RecordId, Session, release_token};
+use super::{Effect, RecordId, Session, release_token};
 use crate::id::{Epoch, SessionId};
 use crate::planted::{self, Bug};
 use crate::record::{SessionRecord, SlotRecord};
@@ -23,7 +23,7 @@ pub struct Restored {
     /// The epoch of the server that had it.
     pub epoch: Epoch,
     /// The session.
-    pub record: SessionRecord,
+    pub record: Arc<SessionRecord>,
     /// What its slots remember.
     pub slots: Vec<SlotRecord>,
     /// When its authority ends, on the shell's clock.
@@ -38,34 +38,27 @@ impl Session {
     //= C-52
     pub fn restore(now: Timestamp, restored: Restored, forgetful: bool) -> Self {
         let Restored { id, epoch, record, slots, authority_until } = restored;
-        let agreement = Arc::new(record.agreement);
-        let mut lease = Lease::new(now, agreement.lease, agreement.linger);
+        let mut lease = Lease::new(now);
         lease.lost(now);
+        let agreement = &record.agreement;
         Self {
             id,
-            principal: record.principal,
-            nonce: record.nonce,
             epoch,
             state: State::Lingering,
-            tickets: record.tickets,
-            authority: Authority {
-                until: authority_until,
-                unix_s: record.authority_unix_s,
-                scopes: record.scopes,
-            },
+            authority_until,
             lease,
             connections: Vec::new(),
             slots: Slots::restore(agreement.slots, agreement.reply_bytes, &slots, forgetful),
             tally: Tally::restore(&slots),
             releasing: None,
             wanted: None,
-            token: release_token(&agreement, ReleaseToken::unknown),
+            token: release_token(agreement, ReleaseToken::unknown),
             created: RecordId::default(),
             unclaimed: true,
             claiming: None,
             settling: Settling::default(),
             outbox: Outbox::default(),
-            agreement,
+            record,
         }
     }
 
@@ -75,15 +68,14 @@ impl Session {
         if std::mem::take(&mut self.unclaimed) && !planted::is(Bug::EpochNotRaised) {
             let before = self.epoch;
             self.epoch = before.next();
-            self.claiming = Some((self.outbox.claim(before, self.epoch), before));
+            self.claiming = Some(Box::new((self.outbox.claim(before, self.epoch), before)));
         }
     }
 
     /// The store has refused `record`. Where it was the claim, the session is under its old epoch again, and gives what was
     /// to be written after it: none of that has left.
     pub(super) fn claim_lost(&mut self, record: RecordId) -> Option<Vec<Effect>> {
-        let (claim, before) = self.claiming.filter(|(claim, _)| *claim == record)?;
-        self.claiming = None;
+        let (claim, before) = *self.claiming.take_if(|claiming| claiming.0 == record)?;
         // Another server may have the epoch that was claimed.
         self.epoch = before;
         Some(self.outbox.unclaimed(claim))

@@ -191,7 +191,7 @@ impl Slots {
         //= I6
         let bound = reply_bytes_max.unwrap_or(u32::MAX).min(self.reply_bytes_max);
         let kept = Kept::within(reply, bound);
-        let keeping = self.running_slot(call)?.complete(kept, end.map(Box::new))?;
+        let keeping = self.running_slot(call)?.complete(kept.into(), end.map(Box::new))?;
         if keeping == Keeping::Memory {
             self.running -= 1;
         }

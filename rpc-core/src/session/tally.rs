@@ -11,9 +11,16 @@ pub(super) struct Tally {
     calls: u64,
     done: u64,
     failed: u64,
+    /// Made for the first stream.
+    flows: Option<Box<Flows>>,
+}
+
+/// The streams of a session. Most sessions have none.
+#[derive(Debug, Clone, Hash, Default)]
+struct Flows {
     requests: Position,
     responses: Position,
-    /// Streams of which not everything is secured: at most one for each slot.
+    /// Those of which not everything is secured: at most one for each slot.
     open: Vec<CallId>,
 }
 
@@ -35,7 +42,8 @@ impl Tally {
                     tally.begun();
                     tally.ended(kept.reply().code);
                     let position = |point: &Option<_>| point.as_ref().map_or(Position::ORIGIN, at);
-                    tally.exchanged(position(&end.requests), position(&end.responses));
+                    let flows = tally.flows.get_or_insert_default();
+                    flows.exchanged(position(&end.requests), position(&end.responses));
                 }
                 CallRecord::Settled => {}
             }
@@ -64,32 +72,38 @@ impl Tally {
 
     /// The stream of a call begins.
     pub(super) fn flow_begun(&mut self, call: CallId) {
-        if !self.open.contains(&call) {
-            self.open.push(call);
+        let open = &mut self.flows.get_or_insert_default().open;
+        if !open.contains(&call) {
+            open.push(call);
         }
     }
 
     /// Everything of the stream is secured, or it is over before its end, and so much of it was. False if it was over
     /// before.
     pub(super) fn flow_over(&mut self, call: CallId, requests: Position, responses: Position) -> bool {
-        let Some(index) = self.open.iter().position(|open| *open == call) else { return false };
-        self.open.swap_remove(index);
-        self.exchanged(requests, responses);
+        let Some(flows) = &mut self.flows else { return false };
+        let Some(index) = flows.open.iter().position(|open| *open == call) else { return false };
+        flows.open.swap_remove(index);
+        flows.exchanged(requests, responses);
         true
     }
 
     /// Streams of which not everything is secured.
     pub(super) fn open(&self) -> &[CallId] {
-        &self.open
+        self.flows.as_ref().map_or(&[], |flows| &flows.open)
     }
 
     /// What was exchanged until now. What did not come to an end that anybody knows is *unknown*.
     pub(super) fn summary(&self) -> Summary {
-        let Self { calls, done, failed, requests, responses, open: _ } = *self;
+        let Self { calls, done, failed, .. } = *self;
+        let exchanged = |flows: &Flows| (flows.requests, flows.responses);
+        let (requests, responses) = self.flows.as_deref().map(exchanged).unwrap_or_default();
         let unknown = calls.saturating_sub(done).saturating_sub(failed);
         Summary { calls, done, failed, unknown, requests, responses }
     }
+}
 
+impl Flows {
     fn exchanged(&mut self, requests: Position, responses: Position) {
         self.requests = self.requests.plus(requests.messages, requests.bytes);
         self.responses = self.responses.plus(responses.messages, responses.bytes);

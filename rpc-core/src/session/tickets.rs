@@ -25,7 +25,7 @@ impl TicketHashes {
     //= L-13
     //= L-15
     pub fn issue(&mut self, ticket: TicketHash) {
-        self.pending = Some(ticket);
+        self.pending = Some(Box::new(ticket));
         if planted::is(Bug::TicketVoidedEarly) {
             self.current = ticket;
         }
@@ -33,21 +33,30 @@ impl TicketHashes {
 
     /// Whether a ticket is this session's.
     pub fn know(&self, ticket: &TicketHash) -> bool {
-        self.current == *ticket || self.pending == Some(*ticket)
+        self.current == *ticket || self.pending.as_deref() == Some(ticket)
+    }
+
+    /// What [`present`](Self::present) would say.
+    pub fn judge(&self, ticket: &TicketHash) -> Option<Presented> {
+        if self.current == *ticket {
+            return Some(Presented::Current);
+        }
+        (self.pending.as_deref() == Some(ticket)).then_some(Presented::Promoted)
     }
 
     /// Judges a ticket; `None`: it is not this session's.
     //= L-14
     pub fn present(&mut self, ticket: &TicketHash) -> Option<Presented> {
-        if self.current == *ticket {
-            return Some(Presented::Current);
+        let presented = self.judge(ticket)?;
+        if presented == Presented::Promoted
+            && let Some(pending) = self.pending.take()
+        {
+            *self = match planted::is(Bug::TicketNotVoided) {
+                false => Self::first(*pending),
+                true => Self { current: *pending, pending: Some(Box::new(self.current)) },
+            };
         }
-        let pending = self.pending.filter(|pending| pending == ticket)?;
-        *self = match planted::is(Bug::TicketNotVoided) {
-            false => Self::first(pending),
-            true => Self { current: pending, pending: Some(self.current) },
-        };
-        Some(Presented::Promoted)
+        Some(presented)
     }
 }
 

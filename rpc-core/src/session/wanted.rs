@@ -41,10 +41,10 @@ impl Session {
         if self.state.end().is_some() {
             return Err(ReleaseTokenError::Ended);
         }
-        if !self.token.may_release() {
+        if self.token.as_ref().is_some_and(|token| !token.may_release()) {
             return Err(ReleaseTokenError::Missing);
         }
-        let wanted = self.wanted.get_or_insert_with(|| Wanted { until, requests: Vec::new() });
+        let wanted = self.wanted.get_or_insert_with(|| Box::new(Wanted { until, requests: Vec::new() }));
         if wanted.requests.len() >= WAITING_MAX {
             return Err(ReleaseTokenError::Busy);
         }
@@ -58,7 +58,7 @@ impl Session {
     /// choice, and this has no effect.
     //= L-41
     pub fn release_declined(&mut self) {
-        if self.agreement.units.contains(Unit::NegotiatedRelease) {
+        if self.record.agreement.units.contains(Unit::NegotiatedRelease) {
             self.answer_wanted(&Answer::ReleaseDeclined);
             self.release_moved();
         }
@@ -89,20 +89,26 @@ impl Session {
     /// That cannot be; nothing has changed.
     //= L-39
     pub fn release_heard(&mut self, holdings: &[Holding]) -> Result<(), Violation> {
-        self.token.heard(holdings)?;
+        match &mut self.token {
+            Some(token) => token.heard(holdings)?,
+            None if holdings.is_empty() => {}
+            None => return Err(Violation::Tokens),
+        }
         self.release_moved();
         Ok(())
     }
 
     /// The initiator would like to have the release token; `None`: no longer.
     pub fn release_asked(&mut self, priority: Option<u32>) {
-        self.token.heard_asked(priority);
+        if let Some(token) = &mut self.token {
+            token.heard_asked(priority);
+        }
         self.release_moved();
     }
 
-    /// The release token, as this side knows it.
-    pub fn release_token(&self) -> &ReleaseToken {
-        &self.token
+    /// The release token, as this side knows it; `None` where it is not available.
+    pub fn release_token(&self) -> Option<&ReleaseToken> {
+        self.token.as_deref()
     }
 
     /// What the initiator is to be told, on each connection first of all and when it has changed.
@@ -116,14 +122,19 @@ impl Session {
             }
             State::Releasing | State::Ended(_) => None,
         };
-        Said { holdings: self.token.holdings(), asks: self.token.wanted(), release_by }
+        let token = self.release_token();
+        Said {
+            holdings: token.map(ReleaseToken::holdings).unwrap_or_default(),
+            asks: token.and_then(ReleaseToken::wanted),
+            release_by,
+        }
     }
 
     /// Whether the initiator may release the session now: it owns the token, or answers the acceptor, who does.
     //= D-21
     //= L-38
     pub(super) fn initiator_may_release(&self) -> bool {
-        self.wanted.is_some() || self.token.other_may_release()
+        self.wanted.is_some() || self.token.as_ref().is_none_or(|token| token.other_may_release())
     }
 
     /// Nobody released the session in time.
@@ -156,7 +167,7 @@ impl Session {
         if self.state.end().is_some() {
             return Err(ReleaseTokenError::Ended);
         }
-        change(&mut self.token)?;
+        change(self.token.as_mut().ok_or(ReleaseTokenError::UnitOff)?)?;
         self.release_moved();
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::num::NonZeroU32;
 use std::ops::{Bound, Range};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Durability, Store, StoreError, Stored, WriteError};
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::activity::{Key, Worker};
 use crate::id::{Epoch, SessionId};
 use crate::planted::{self, Bug};
-use crate::record::{ActivityRecord, Change, SessionRecord, SlotRecord, Write};
+use crate::record::{ActivityRecord, Change, SessionRecord, SlotRecord, Tombstone, Write};
 use crate::transaction::{Transaction, Version, Versioned};
 
 /// Keeps sessions until the process ends. For tests, and for servers whose sessions need not survive them.
@@ -26,11 +26,41 @@ pub struct MemoryStore {
 #[derive(Debug, Clone, Hash, Default)]
 struct Inner {
     numbers_given: u64,
-    sessions: BTreeMap<SessionId, Stored>,
+    sessions: BTreeMap<SessionId, Session>,
     activities: BTreeMap<Key, ActivityRecord>,
     values: BTreeMap<Bytes, Versioned>,
     /// Counts what transactions have committed.
     version: Version,
+}
+
+/// What is kept of a session: [`Stored`], without room for slots where none are kept.
+#[derive(Debug, Clone, Hash)]
+enum Session {
+    Live(Epoch, Arc<SessionRecord>, Option<Box<Slots>>),
+    Ended(Epoch, Box<Tombstone>),
+}
+
+/// In the order of their numbers.
+#[derive(Debug, Clone, Hash, Default)]
+struct Slots(Vec<SlotRecord>);
+
+impl Session {
+    fn epoch(&self) -> Epoch {
+        match self {
+            Self::Live(epoch, ..) | Self::Ended(epoch, _) => *epoch,
+        }
+    }
+
+    fn stored(&self) -> Stored {
+        match self {
+            Self::Live(epoch, record, slots) => Stored::Live(
+                *epoch,
+                Arc::clone(record),
+                slots.as_ref().map(|slots| slots.0.clone()).unwrap_or_default(),
+            ),
+            Self::Ended(epoch, tombstone) => Stored::Ended(*epoch, tombstone.clone()),
+        }
+    }
 }
 
 impl MemoryStore {
@@ -67,15 +97,15 @@ impl Inner {
         }
         let stored = self.sessions.get(session);
         //= C-53
-        if let Some(other) = stored.map(Stored::epoch).filter(|stored| stored != epoch)
+        if let Some(other) = stored.map(Session::epoch).filter(|stored| stored != epoch)
             && !planted::is(Bug::EpochNotCompared)
         {
             return Err(WriteError::Fenced { stored: other });
         }
         match change {
             Change::Create(_) if stored.is_some() => return Err(WriteError::Exists),
-            Change::Create(record) => self.put(*session, Stored::Live(*epoch, record.clone(), Vec::new())),
-            Change::Update(record) => *self.live(*session)?.1 = record.clone(),
+            Change::Create(record) => self.put(*session, Session::Live(*epoch, Arc::clone(record), None)),
+            Change::Update(record) => *self.live(*session)?.1 = Arc::clone(record),
             Change::Claim(next) => {
                 let (stored, ..) = self.live(*session)?;
                 if *next <= *stored {
@@ -83,16 +113,16 @@ impl Inner {
                 }
                 *stored = *next;
             }
-            Change::Slot(slot) => put_slot(self.live(*session)?.2, slot),
+            Change::Slot(slot) => self.live(*session)?.2.get_or_insert_default().put(slot),
             Change::Commit(slot, transaction) => {
                 self.live(*session)?;
                 self.apply(transaction)?;
-                put_slot(self.live(*session)?.2, slot);
+                self.live(*session)?.2.get_or_insert_default().put(slot);
             }
             Change::Activity(activity, slot) => {
                 let (_, _, slots) = self.live(*session)?;
                 if let Some(slot) = slot {
-                    put_slot(slots, slot);
+                    slots.get_or_insert_default().put(slot);
                 }
                 self.activities.insert(activity.key.clone(), (**activity).clone());
             }
@@ -100,7 +130,7 @@ impl Inner {
             Change::ForgetActivity(..) => {}
             Change::End(tombstone) => {
                 self.live(*session)?;
-                self.put(*session, Stored::Ended(*epoch, tombstone.clone()));
+                self.put(*session, Session::Ended(*epoch, tombstone.clone()));
             }
             Change::Forget => {
                 self.sessions.remove(session).ok_or(WriteError::Missing)?;
@@ -117,14 +147,14 @@ impl Inner {
         Ok(())
     }
 
-    fn put(&mut self, session: SessionId, stored: Stored) {
+    fn put(&mut self, session: SessionId, stored: Session) {
         self.sessions.insert(session, stored);
     }
 
     fn live(&mut self, session: SessionId) -> Result<LiveParts<'_>, WriteError> {
         match self.sessions.get_mut(&session) {
-            Some(Stored::Live(epoch, record, slots)) => Ok((epoch, record, slots)),
-            Some(Stored::Ended(..)) | None => Err(WriteError::Missing),
+            Some(Session::Live(epoch, record, slots)) => Ok((epoch, record, slots)),
+            Some(Session::Ended(..)) | None => Err(WriteError::Missing),
         }
     }
 
@@ -150,13 +180,14 @@ impl Inner {
     }
 }
 
-type LiveParts<'a> = (&'a mut Epoch, &'a mut Box<SessionRecord>, &'a mut Vec<SlotRecord>);
+type LiveParts<'a> = (&'a mut Epoch, &'a mut Arc<SessionRecord>, &'a mut Option<Box<Slots>>);
 
-/// Slots stay in their order.
-fn put_slot(slots: &mut Vec<SlotRecord>, slot: &SlotRecord) {
-    match slots.binary_search_by_key(&slot.slot, |slot| slot.slot) {
-        Ok(index) => slots[index] = slot.clone(),
-        Err(index) => slots.insert(index, slot.clone()),
+impl Slots {
+    fn put(&mut self, slot: &SlotRecord) {
+        match self.0.binary_search_by_key(&slot.slot, |slot| slot.slot) {
+            Ok(index) => self.0[index] = slot.clone(),
+            Err(index) => self.0.insert(index, slot.clone()),
+        }
     }
 }
 
@@ -175,7 +206,7 @@ impl Store for MemoryStore {
     }
 
     fn load(&self, session: SessionId) -> Result<Option<Stored>, StoreError> {
-        Ok(self.lock().sessions.get(&session).cloned())
+        Ok(self.lock().sessions.get(&session).map(Session::stored))
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Versioned>, StoreError> {
@@ -191,7 +222,7 @@ impl Store for MemoryStore {
         let above = after.map_or(Bound::Unbounded, Bound::Excluded);
         let inner = self.lock();
         let found = inner.sessions.range((above, Bound::Unbounded)).take(limit);
-        Ok(found.map(|(id, stored)| (*id, stored.clone())).collect())
+        Ok(found.map(|(id, stored)| (*id, stored.stored())).collect())
     }
 
     fn scan_activities(&self, after: Option<&Key>, limit: usize) -> Result<Vec<ActivityRecord>, StoreError> {

@@ -8,6 +8,7 @@ pub mod suite;
 
 use std::num::NonZeroU32;
 use std::ops::Range;
+use std::sync::Arc;
 
 pub use memory::MemoryStore;
 
@@ -30,7 +31,7 @@ pub enum Durability {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Stored {
     /// It lives, under this epoch, and its slots remember this: each slot once, ascending.
-    Live(Epoch, Box<SessionRecord>, Vec<SlotRecord>),
+    Live(Epoch, Arc<SessionRecord>, Vec<SlotRecord>),
     /// It has ended and is remembered for the retention time.
     Ended(Epoch, Box<Tombstone>),
 }

@@ -54,18 +54,18 @@ pub fn run<S: Store>(make: impl Fn() -> S) {
 }
 
 /// A record to store, different for each `n`.
-pub fn record(n: u8) -> Box<SessionRecord> {
+pub fn record(n: u8) -> Arc<SessionRecord> {
     let agreement = negotiate::answer(&Offer::default(), &Terms::default(), &[]);
-    Box::new(SessionRecord {
+    Arc::new(SessionRecord {
         principal: Principal::new("https://issuer.example", format!("subject-{n}")),
         nonce: Nonce([n; Nonce::BYTES]),
-        agreement: negotiate::Agreement {
+        agreement: Arc::new(negotiate::Agreement {
             lease: Duration::from_secs(u64::from(n) + 1),
             ..agreement.expect("the default offer is accepted under the default terms")
-        },
+        }),
         tickets: TicketHashes {
             current: TicketHash([n; 32]),
-            pending: (n % 2 == 1).then_some(TicketHash([!n; 32])),
+            pending: (n % 2 == 1).then(|| Box::new(TicketHash([!n; 32]))),
         },
         authority_unix_s: n.is_multiple_of(3).then_some(1_800_000_000 + u64::from(n)),
         scopes: Arc::from([Box::from("ledger.read")]),
@@ -75,7 +75,7 @@ pub fn record(n: u8) -> Box<SessionRecord> {
 fn tombstone(n: u8) -> Box<Tombstone> {
     let record = record(n);
     Box::new(Tombstone {
-        principal: record.principal,
+        principal: record.principal.clone(),
         nonce: record.nonce,
         end: End::Released,
         receipt: None,
@@ -156,7 +156,7 @@ pub fn call_records() -> [CallRecord; 11] {
 /// The name is empty, or too long.
 pub fn key(n: u8, name: &str) -> Key {
     let name = Name::new(Bytes::copy_from_slice(name.as_bytes())).expect("1 to 128 bytes");
-    Key { principal: record(n).principal, name }
+    Key { principal: record(n).principal.clone(), name }
 }
 
 /// An activity to store, different for each `n` and session.

@@ -1,7 +1,7 @@
 //! One connection, from the accept to its end.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -117,8 +117,11 @@ async fn serve<C, T>(
     // Before what it outlives: locals drop in reverse order, so an aborted task too ends the connection first.
     let mut record = Record { shared: Arc::clone(&shared), info: info.clone(), reason: CloseReason::Aborted };
     let streams = Streams::new(admission);
-    let connection = http2_builder(&shared.config.http2, streams.clone())
-        .serve_connection(TokioIo::new(Lingering::new(io)), Introduced::new(service, info.clone()));
+    // In a box: each `async fn` that it is handed to would have room for it twice, for the life of the connection.
+    let connection = Box::pin(
+        http2_builder(&shared.config.http2, streams.clone())
+            .serve_connection(TokioIo::new(Lingering::new(io)), Introduced::new(service, info.clone())),
+    );
     let mut life = Life::new(
         Instant::now(),
         shared.config.timeouts.first_request,
@@ -137,6 +140,9 @@ async fn serve<C, T>(
     record.reason = reason(&end, &life);
 }
 
+/// What speaks HTTP/2.
+type Speaking<T, S> = http2::Connection<TokioIo<Lingering<T>>, Introduced<S>, Streams>;
+
 /// How HTTP/2 on a connection ended.
 enum End {
     Itself(hyper::Result<()>),
@@ -146,7 +152,7 @@ enum End {
 /// Drives the connection, asks it to go when its time comes, and drops it when its time is over. hyper alone would
 /// wait for ever for a peer that has gone silent.
 async fn drive<T, S>(
-    connection: http2::Connection<TokioIo<Lingering<T>>, Introduced<S>, Streams>,
+    mut connection: Pin<Box<Speaking<T, S>>>,
     life: &mut Life,
     streams: &Streams,
     orders: &mut Orders,
@@ -161,7 +167,6 @@ where
             Future: Send + 'static,
         >,
 {
-    let mut connection = pin!(connection);
     let mut timer = pin!(sleep_until(Instant::now()));
     loop {
         match life.step(Instant::now(), streams.activity()) {

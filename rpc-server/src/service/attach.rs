@@ -1,8 +1,9 @@
 //! `Attach`: one stream a connection, for keepalive both ways and notices to the client.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,7 +18,6 @@ use rpc_proto::pb::session::v1::{
     TokensGiven, attach_request, attach_response,
 };
 use rpc_proto::status::Refusal;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_stream::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
@@ -34,9 +34,17 @@ const QUEUE: usize = 16;
 /// A silent stream says something this often, so that proxies do not take it for dead (nginx: 60 s).
 const KEEPALIVE: Duration = Duration::from_secs(20);
 
+/// An event for the client, or why the stream ends.
+type Told = Result<AttachResponse, Status>;
+
+/// Notices on their way from the work to the stream. Both are polled by one task, one after the other: nobody has to be
+/// woken, which makes it a twentieth of a channel.
+#[derive(Clone, Default)]
+struct Queue(Arc<Mutex<VecDeque<Told>>>);
+
 /// What the client gets. The work behind it is done while it is polled, by no task of its own.
 pub(crate) struct Notices {
-    queue: mpsc::Receiver<Result<AttachResponse, Status>>,
+    queue: Queue,
     work: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
@@ -47,10 +55,36 @@ impl Stream for Notices {
         if let Some(work) = self.work.as_mut()
             && work.as_mut().poll(cx).is_ready()
         {
-            // Its sender is gone with it: what is queued still goes out, then the stream ends.
             self.work = None;
         }
-        self.queue.poll_recv(cx)
+        match self.queue.pop() {
+            Some(notice) => Poll::Ready(Some(notice)),
+            None if self.work.is_some() => Poll::Pending,
+            // What was queued when the work ended has gone out.
+            None => Poll::Ready(None),
+        }
+    }
+}
+
+impl Queue {
+    /// False if it is full.
+    fn push(&self, notice: Told) -> bool {
+        let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_room = queue.len() < QUEUE;
+        if has_room {
+            queue.push_back(notice);
+        }
+        has_room
+    }
+
+    /// An empty one keeps no room.
+    fn pop(&self) -> Option<Told> {
+        let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let notice = queue.pop_front();
+        if notice.is_none() {
+            *queue = VecDeque::new();
+        }
+        notice
     }
 }
 
@@ -91,10 +125,11 @@ impl Attachments {
         connection: Option<&ConnectionInfo>,
         requests: Streaming<AttachRequest>,
     ) -> Notices {
-        let (notices, queue) = mpsc::channel(QUEUE);
+        let queue = Queue::default();
         let attachment = self.take(connection.map(|connection| (live.id(), connection.id())));
         let handle = connection.map(ConnectionInfo::handle);
-        let attached = Attached { live, attachment, notices, keepalives: 0, said: Said::default() };
+        let attached =
+            Attached { live, attachment, notices: queue.clone(), keepalives: 0, said: Said::default() };
         Notices { queue, work: Some(Box::pin(attached.run(handle, requests))) }
     }
 }
@@ -110,7 +145,7 @@ impl Drop for Attachment {
 struct Attached {
     live: Arc<Live>,
     attachment: Attachment,
-    notices: mpsc::Sender<Result<AttachResponse, Status>>,
+    notices: Queue,
     keepalives: u64,
     /// What was told on this connection.
     said: Said,
@@ -198,13 +233,13 @@ impl Attached {
             },
         );
         let Err(text) = heard else { return true };
-        let _ = self.notices.try_send(Err(Refusal::new(Reason::ProtocolViolated, text).into()));
+        self.notices.push(Err(Refusal::new(Reason::ProtocolViolated, text).into()));
         false
     }
 
     /// Queues an event; `false` if the client reads nothing and the queue is full.
     fn tell(&self, event: attach_response::Event) -> bool {
-        self.notices.try_send(Ok(AttachResponse { event: Some(event) })).is_ok()
+        self.notices.push(Ok(AttachResponse { event: Some(event) }))
     }
 
     //= L-27

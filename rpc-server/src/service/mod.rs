@@ -66,7 +66,7 @@ impl Service {
         Authority {
             until: expiry.map_or(Timestamp::NEVER, left),
             unix_s: unix.map(|unix| unix.as_secs()),
-            scopes: identity.scopes().iter().map(Box::from).collect(),
+            scopes: self.sessions.scopes(identity.scopes().iter().map(Box::from)),
         }
     }
 
@@ -98,7 +98,7 @@ impl Service {
 
     /// How long the session's authority lasts; `None`: as long as the session.
     fn authority_left(&self, live: &Arc<Live>) -> Option<prost_types::Duration> {
-        let until = live.with(|session, _| session.authority().until);
+        let until = live.with(|session, _| session.authority_until());
         (until != Timestamp::NEVER).then(|| wire::duration(self.sessions.clock().until(until)))
     }
 }

@@ -47,7 +47,7 @@ impl Sessions {
                     Stored::Live(epoch, record, slots) => {
                         adopted.live += 1;
                         let forgetful = is_forgetful(record.agreement.units.contains(Unit::Durable));
-                        self.adopt_live(id, epoch, *record, slots, forgetful);
+                        self.adopt_live(id, epoch, record, slots, forgetful);
                     }
                     Stored::Ended(epoch, tombstone) => {
                         adopted.ended += 1;
@@ -93,10 +93,11 @@ impl Sessions {
         self: &Arc<Self>,
         id: SessionId,
         epoch: Epoch,
-        record: SessionRecord,
+        mut record: Arc<SessionRecord>,
         slots: Vec<SlotRecord>,
         forgetful: bool,
     ) {
+        self.share(&mut record);
         let (principal, nonce) = (record.principal.clone(), record.nonce);
         let authority_until = record.authority_unix_s.map_or(Timestamp::NEVER, |at| self.at_unix(at));
         let restored = Restored { id, epoch, record, slots, authority_until };
@@ -106,6 +107,15 @@ impl Sessions {
         self.registry().adopt(id, principal, nonce);
         // Says when it is to be looked at.
         live.with(|_, _| ());
+    }
+
+    /// What other sessions have as well is kept once. A store that shares its record with the session goes on doing so.
+    fn share(&self, record: &mut Arc<SessionRecord>) {
+        if let Some(record) = Arc::get_mut(record) {
+            record.principal = self.registry().known(&record.principal);
+            record.agreement = self.agreements.share(Arc::clone(&record.agreement));
+            record.scopes = self.scopes.share(Arc::clone(&record.scopes));
+        }
     }
 
     /// A moment of the world on the clock of the sessions; one that has passed is now.

@@ -3,8 +3,8 @@
 mod awaited;
 mod flows;
 mod waiting;
+mod waits;
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use rpc_core::error::Reason;
@@ -22,10 +22,9 @@ use super::Sessions;
 use super::committer::{HomeOf, Submitted};
 use super::ends::{EndedSession, SessionEnd};
 use super::streams::{FlowOver, Streams};
-use awaited::Awaited;
 pub(crate) use flows::AdmittedStream;
-use waiting::Waiting;
 pub(crate) use waiting::{Recorded, Recording};
+use waits::Waits;
 
 /// A session of this server.
 pub(crate) struct Live {
@@ -38,24 +37,25 @@ pub(crate) struct Live {
     core: Mutex<Core>,
     /// Told whenever a call has come to its end or has a newer attempt.
     moved: Notify,
-    /// Told how the session ended. Made when somebody first waits for that: most sessions end alone.
-    ended: OnceLock<watch::Sender<Option<SessionEnd>>>,
-    /// Told when what the initiator is to be told on each connection may have changed.
-    said: Notify,
+    /// Made when somebody first waits for what they tell: most sessions end alone.
+    news: OnceLock<Box<News>>,
     /// Cancelled when the session has ended. Made when the first handler asks for it.
     lapse: OnceLock<CancellationToken>,
+}
+
+/// What is told beyond calls.
+struct News {
+    /// How the session ended.
+    ended: watch::Sender<Option<SessionEnd>>,
+    /// What the initiator is to be told on each connection may have changed.
+    said: Notify,
 }
 
 struct Core {
     session: Session,
     requests: u64,
-    waiting: BTreeMap<RequestId, oneshot::Sender<Answer>>,
+    waits: Waits,
     stoppable: Vec<(CallId, CancellationToken)>,
-    /// Calls whose records are on their way to the store.
-    recording: Vec<Waiting>,
-    /// Streams of which it is on its way up to where they are secured. At most one for each call.
-    securing: Vec<Waiting>,
-    awaited: Awaited,
     streams: Streams,
     /// When the registry will look at this session.
     scheduled: Timestamp,
@@ -64,31 +64,16 @@ struct Core {
 }
 
 impl Core {
-    /// Waits for the record of `call`.
-    fn recording_of(&mut self, call: CallId) -> Recording {
-        let (told, recording) = waiting::pair();
-        self.recording.push((call, told));
-        recording
-    }
-
     /// Nobody stops the handler of `call` any more, and whoever waits for its reply has it.
     fn finished(&mut self, call: CallId, reply: Option<&Reply>) {
         self.stoppable.retain(|(running, _)| *running != call);
-        self.awaited.finished(call, reply);
+        self.waits.finished(call, reply);
     }
 
     fn flow_over(&mut self, over: Option<FlowOver>) {
         if let Some(FlowOver { call, requests, responses }) = over {
             self.session.flow_over(call, requests, responses);
         }
-    }
-
-    fn tell_recording(&mut self, call: CallId, recorded: Recorded) {
-        waiting::tell(&mut self.recording, call, recorded);
-    }
-
-    fn tell_securing(&mut self, call: CallId, recorded: Recorded) {
-        waiting::tell(&mut self.securing, call, recorded);
     }
 
     /// What stops the handler of `call`. It is there until the call has finished.
@@ -105,21 +90,17 @@ impl Core {
 impl Live {
     /// Takes a session into its place. The session has not been drained yet.
     pub(super) fn new(sessions: &Arc<Sessions>, session: Session, opening: Opened) -> Arc<Self> {
-        let waiting = BTreeMap::from([(opening.request, opening.answer)]);
-        Self::with_waiting(Arc::downgrade(sessions), session, opening.request, waiting)
+        let mut waits = Waits::default();
+        waits.answer(opening.request, opening.answer);
+        Self::with_waits(Arc::downgrade(sessions), session, opening.request, waits)
     }
 
     /// A session that the store has from an earlier server.
     pub(super) fn restored(sessions: &Weak<Sessions>, session: Session) -> Arc<Self> {
-        Self::with_waiting(Weak::clone(sessions), session, RequestId(0), BTreeMap::new())
+        Self::with_waits(Weak::clone(sessions), session, RequestId(0), Waits::default())
     }
 
-    fn with_waiting(
-        sessions: Weak<Sessions>,
-        session: Session,
-        last: RequestId,
-        waiting: BTreeMap<RequestId, oneshot::Sender<Answer>>,
-    ) -> Arc<Self> {
+    fn with_waits(sessions: Weak<Sessions>, session: Session, last: RequestId, waits: Waits) -> Arc<Self> {
         Arc::new(Self {
             id: session.id(),
             principal: session.principal().clone(),
@@ -129,18 +110,14 @@ impl Live {
             core: Mutex::new(Core {
                 session,
                 requests: last.0,
-                waiting,
+                waits,
                 stoppable: Vec::new(),
-                recording: Vec::new(),
-                securing: Vec::new(),
-                awaited: Awaited::default(),
                 streams: Streams::default(),
                 scheduled: Timestamp::NEVER,
                 end: None,
             }),
             moved: Notify::new(),
-            ended: OnceLock::new(),
-            said: Notify::new(),
+            news: OnceLock::new(),
             lapse: OnceLock::new(),
         })
     }
@@ -169,7 +146,7 @@ impl Live {
 
     /// How the session ended, once it has.
     pub(crate) fn ended(&self) -> watch::Receiver<Option<SessionEnd>> {
-        let ended = self.ended.get_or_init(|| watch::Sender::new(None));
+        let ended = &self.news().ended;
         // The end may have come before there was anybody to tell.
         let core = self.lock();
         if let Some(end) = core.end {
@@ -181,7 +158,11 @@ impl Live {
 
     /// Told when [`Session::said`] may have changed.
     pub(crate) fn said(&self) -> &Notify {
-        &self.said
+        &self.news().said
+    }
+
+    fn news(&self) -> &News {
+        self.news.get_or_init(|| Box::new(News { ended: watch::Sender::new(None), said: Notify::new() }))
     }
 
     /// A token of the caller's own that is cancelled when the session has ended.
@@ -230,7 +211,7 @@ impl Live {
             core.requests += 1;
             let request = RequestId(core.requests);
             command(&mut core.session, now, request)?;
-            core.waiting.insert(request, answer);
+            core.waits.answer(request, answer);
             Ok(())
         })?;
         Ok(answered.await.unwrap_or(Answer::Failed(Reason::SessionEnded)))
@@ -249,7 +230,7 @@ impl Live {
                 let over = core.streams.forget(call.slot);
                 core.flow_over(over);
             }
-            let recording = (admission == Admission::RunWhenRecorded).then(|| core.recording_of(call));
+            let recording = (admission == Admission::RunWhenRecorded).then(|| core.waits.recording(call));
             Ok((admission, recording))
         })
     }
@@ -262,7 +243,7 @@ impl Live {
     /// What those who wait for `call` will be told, whole, whatever its slot keeps of it; `None` if it no longer runs.
     pub(crate) fn reply_of(&self, call: CallId) -> Option<watch::Receiver<Option<Reply>>> {
         let mut core = self.lock();
-        core.session.is_running(call).then(|| core.awaited.reply_of(call))
+        core.session.is_running(call).then(|| core.waits.reply_of(call))
     }
 
     /// The handler of `call` came to a reply, which `complete` records. Returns when it may be answered.
@@ -281,7 +262,7 @@ impl Live {
                 core.finished(call, Some(reply));
                 return None;
             }
-            Some(core.recording_of(call))
+            Some(core.waits.recording(call))
         });
         let Some(recording) = recording else {
             self.moved.notify_waiters();
@@ -353,22 +334,12 @@ impl Live {
                     tell(&mut core.session, record, &answer);
                 }
             }
-            Effect::Answer { request, answer } => {
-                let waiting = core.waiting.remove(&request);
-                if core.waiting.is_empty() {
-                    // An empty map keeps room for eleven.
-                    core.waiting = BTreeMap::new();
-                }
-                if let Some(waiting) = waiting {
-                    // Whoever asked may have gone away; what was done stays done.
-                    let _ = waiting.send(answer);
-                }
-            }
-            Effect::Dispatch(call) | Effect::Recorded(call) => core.tell_recording(call, Recorded::Yes),
-            Effect::RunAgain(call) => core.tell_recording(call, Recorded::Again),
-            Effect::NotRecorded(call, reason) => core.tell_recording(call, Recorded::No(reason)),
-            Effect::StreamRecorded(call) => core.tell_securing(call, Recorded::Yes),
-            Effect::StreamNotRecorded(call, reason) => core.tell_securing(call, Recorded::No(reason)),
+            Effect::Answer { request, answer } => core.waits.tell_answer(request, answer),
+            Effect::Dispatch(call) | Effect::Recorded(call) => core.waits.tell_recording(call, Recorded::Yes),
+            Effect::RunAgain(call) => core.waits.tell_recording(call, Recorded::Again),
+            Effect::NotRecorded(call, reason) => core.waits.tell_recording(call, Recorded::No(reason)),
+            Effect::StreamRecorded(call) => core.waits.tell_securing(call, Recorded::Yes),
+            Effect::StreamNotRecorded(call, reason) => core.waits.tell_securing(call, Recorded::No(reason)),
             Effect::Stop(call) => {
                 // It may come before the handler has asked for its token, and is kept for it then.
                 core.stop_of(call).cancel();
@@ -384,8 +355,13 @@ impl Live {
                         told_before: false,
                     }),
                     Event::Fenced => self.end(core, sessions, SessionEnd::Moved),
-                    Event::ReleaseMoved => self.said.notify_waiters(),
-                    Event::NeverOpened => sessions.never_opened(self.id),
+                    Event::ReleaseMoved => {
+                        // Who begins to wait after this asks how it is first.
+                        if let Some(news) = self.news.get() {
+                            news.said.notify_waiters();
+                        }
+                    }
+                    Event::NeverOpened => sessions.never_opened(&core.session),
                     Event::Opened
                     | Event::Attached(_)
                     | Event::Detached(_)
@@ -399,10 +375,10 @@ impl Live {
     }
 
     fn end(&self, core: &mut Core, sessions: &Sessions, end: SessionEnd) {
-        sessions.ended(self.id, core.session.epoch(), core.session.tombstone());
+        sessions.ended(&core.session);
         core.end = Some(end);
-        if let Some(ended) = self.ended.get() {
-            ended.send_replace(Some(end));
+        if let Some(news) = self.news.get() {
+            news.ended.send_replace(Some(end));
         }
         if let Some(lapse) = self.lapse.get() {
             lapse.cancel();

@@ -5,6 +5,7 @@
 
 pub(crate) mod activities;
 mod adopt;
+mod alike;
 mod clock;
 mod committer;
 pub(crate) mod ends;
@@ -39,6 +40,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::WallClock;
 use activities::Activities;
+use alike::Alike;
 pub(crate) use clock::Clock;
 use committer::Committer;
 use ends::{EndedSession, Ends};
@@ -87,6 +89,8 @@ pub(crate) struct Sessions {
     /// What each open connection carries.
     connections: DashMap<ConnectionId, Vec<SessionId>>,
     registry: Mutex<Registry>,
+    agreements: Alike<Agreement>,
+    scopes: Alike<[Box<str>]>,
     activities: Arc<Activities>,
     exclusion: Arc<Exclusion>,
     stream_memory: StreamMemory,
@@ -133,6 +137,8 @@ impl Sessions {
             directory: DashMap::new(),
             connections: DashMap::new(),
             registry: Mutex::new(Registry::new(limits.clone())),
+            agreements: Alike::new(),
+            scopes: Alike::new(),
             activities: Activities::new(clock, &limits),
             exclusion: Exclusion::new(clock, &limits),
             stream_memory: StreamMemory::new(limits.stream_memory_max),
@@ -189,6 +195,11 @@ impl Sessions {
         &self.orphans
     }
 
+    /// Scopes of a token, kept once for all sessions whose tokens have the same.
+    pub(crate) fn scopes(&self, scopes: impl Iterator<Item = Box<str>>) -> Arc<[Box<str>]> {
+        self.scopes.share(scopes.collect())
+    }
+
     /// From now on no session is opened.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Release);
@@ -216,7 +227,7 @@ impl Sessions {
         let opening = Opening {
             principal,
             nonce,
-            agreement: Arc::new(agreement),
+            agreement: self.agreements.share(Arc::new(agreement)),
             ticket: ticket::hash(&ticket),
             authority,
         };
@@ -242,7 +253,7 @@ impl Sessions {
 
     async fn place(
         self: &Arc<Self>,
-        opening: Opening,
+        mut opening: Opening,
         answer: oneshot::Sender<Answer>,
     ) -> Result<Placed, OpenError> {
         loop {
@@ -250,6 +261,7 @@ impl Sessions {
                 let mut registry = self.registry();
                 match registry.place(&opening.principal, opening.nonce) {
                     Ok(Place::New(id)) => {
+                        opening.principal = registry.known(&opening.principal);
                         let request = RequestId(0);
                         let session = Session::open(self.clock.now(), id, opening, request);
                         let live = Live::new(self, session, Opened { request, answer });
@@ -383,10 +395,11 @@ impl Sessions {
     }
 
     //= L-26
-    fn ended(&self, id: SessionId, epoch: Epoch, tombstone: Option<Tombstone>) {
+    fn ended(&self, session: &Session) {
+        let id = session.id();
         let mut registry = self.registry();
-        registry.end(self.clock.now(), id, epoch);
-        if let Some(Tombstone { principal, receipt: Some(receipt), .. }) = tombstone {
+        registry.end(self.clock.now(), id, session.epoch(), session.principal(), session.nonce());
+        if let Some(Tombstone { principal, receipt: Some(receipt), .. }) = session.tombstone() {
             registry.released(id, principal, *receipt);
         }
         self.exclusion.end(id);
@@ -419,10 +432,10 @@ impl Sessions {
         identity.is_none_or(|identity| identity == principal).then_some(released)
     }
 
-    fn never_opened(&self, id: SessionId) {
+    fn never_opened(&self, session: &Session) {
         // In this order, so that nobody finds the place taken and nothing in it.
-        self.registry().never_opened(id);
-        self.directory.remove(&id);
+        self.registry().never_opened(session.id(), session.principal(), session.nonce());
+        self.directory.remove(&session.id());
     }
 
     fn registry(&self) -> MutexGuard<'_, Registry> {

@@ -14,8 +14,11 @@ use super::memory::Reserved;
 /// how streams were given up. All of it until a later call uses the slot.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
-    by_slot: BTreeMap<SlotId, (CallId, Entry)>,
+    /// Made for the first of them: most sessions have none.
+    by_slot: Option<Box<BySlot>>,
 }
+
+type BySlot = BTreeMap<SlotId, (CallId, Entry)>;
 
 #[derive(Debug)]
 enum Entry {
@@ -89,17 +92,17 @@ impl Streams {
     /// The stream of a new call. That of the slot's last call is forgotten, and over.
     pub(super) fn begin(&mut self, call: CallId, new: NewStream) -> Option<FlowOver> {
         let entry = Entry::Kept { stream: new.stream, told: new.told, _memory: new.memory };
-        self.by_slot.insert(call.slot, (call, entry)).and_then(FlowOver::of)
+        self.by_slot.get_or_insert_default().insert(call.slot, (call, entry)).and_then(FlowOver::of)
     }
 
     /// A new call without a stream uses the slot.
     pub(super) fn forget(&mut self, slot: SlotId) -> Option<FlowOver> {
-        self.by_slot.remove(&slot).and_then(FlowOver::of)
+        self.by_slot.as_mut()?.remove(&slot).and_then(FlowOver::of)
     }
 
     /// The handler of the call was dropped: what is kept of its stream is why.
     pub(super) fn give_up(&mut self, call: CallId, why: &Status) -> Option<FlowOver> {
-        let (of, entry) = self.by_slot.get_mut(&call.slot)?;
+        let (of, entry) = self.by_slot.as_mut()?.get_mut(&call.slot)?;
         if *of != call {
             return None;
         }
@@ -120,7 +123,7 @@ impl Streams {
     /// From where the stream of a call can go on. The caller is told that, and goes on from there.
     //= S-29
     pub(super) fn tell(&mut self, call: CallId) -> Option<Resumption> {
-        let (of, entry) = self.by_slot.get_mut(&call.slot)?;
+        let (of, entry) = self.by_slot.as_mut()?.get_mut(&call.slot)?;
         let Entry::Kept { stream, told, .. } = entry else { return None };
         if *of != call {
             return None;
@@ -133,12 +136,12 @@ impl Streams {
     /// The same of a call that a server had begun that is gone.
     //= S-29
     pub(super) fn told(&mut self, call: CallId, at: &Resumption) {
-        self.by_slot.insert(call.slot, (call, Entry::Told(place(at))));
+        self.by_slot.get_or_insert_default().insert(call.slot, (call, Entry::Told(place(at))));
     }
 
     /// The calls of which there is something.
     pub(super) fn calls(&self) -> Vec<CallId> {
-        self.by_slot.values().map(|(call, _)| *call).collect()
+        self.all().map(|(call, _)| *call).collect()
     }
 
     /// What both sides have secured of each.
@@ -147,11 +150,15 @@ impl Streams {
             Entry::Kept { stream, .. } => Some((*call, stream.resumption())),
             Entry::GivenUp(_) | Entry::Told(_) => None,
         };
-        self.by_slot.values().filter_map(place).collect()
+        self.all().filter_map(place).collect()
     }
 
     fn of(&self, call: CallId) -> Option<&Entry> {
-        self.by_slot.get(&call.slot).filter(|(of, _)| *of == call).map(|(_, entry)| entry)
+        self.by_slot.as_ref()?.get(&call.slot).filter(|(of, _)| *of == call).map(|(_, entry)| entry)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &(CallId, Entry)> {
+        self.by_slot.iter().flat_map(|by_slot| by_slot.values())
     }
 }
 

@@ -46,7 +46,7 @@ impl Commits {
         let store = Arc::new(EmbeddedStore::open(path.path().join("store"))?);
         let numbers = store.reserve_numbers(std::num::NonZeroU32::MIN)?;
         let session = SessionId::new(numbers.start).ok_or_else(|| BenchError::new("no number"))?;
-        let created = Write { session, epoch: EPOCH, change: Change::Create(Box::new(record()?)) };
+        let created = Write { session, epoch: EPOCH, change: Change::Create(Arc::new(record()?)) };
         store.commit(&[created])?.pop().ok_or_else(|| BenchError::new("no answer"))??;
         let (jobs, queue) = mpsc::unbounded_channel();
         let committed = Arc::clone(&store);
@@ -71,7 +71,7 @@ fn record() -> Result<SessionRecord, BenchError> {
     Ok(SessionRecord {
         principal: Principal::new("https://issuer.example", "bench"),
         nonce: Nonce([1; Nonce::BYTES]),
-        agreement: agreement.map_err(|error| BenchError::new(format!("{error:?}")))?,
+        agreement: Arc::new(agreement.map_err(|error| BenchError::new(format!("{error:?}")))?),
         tickets: TicketHashes { current: TicketHash([1; 32]), pending: None },
         authority_unix_s: None,
         scopes: Arc::from([]),

@@ -85,7 +85,8 @@ fn generate(root: &Path, scratch: &Path) -> Result<Vec<Generated>, Box<dyn std::
     let mut config = rpc_build::Config::new();
     config.bytes(["."]).skip_debug(HAND_WRITTEN_DEBUG);
     let quiet = rpc_build::configure().emit_rerun_if_changed(false);
-    quiet.clone().out_dir(&messages).compile_with_config(config, &paths, &[&proto])?;
+    let code = quiet.clone().out_dir(&messages).codec_path("crate::codec::SmallCodec");
+    code.compile_with_config(config, &paths, &[&proto])?;
 
     let options = scratch.join("options");
     fs::create_dir_all(&options)?;

@@ -122,7 +122,7 @@ impl Workload {
                     let record = suite::record(1);
                     let end = [End::Released, End::Aborted, End::Expired][self.random.below(3)];
                     Change::End(Box::new(Tombstone {
-                        principal: record.principal,
+                        principal: record.principal.clone(),
                         nonce: record.nonce,
                         end,
                         receipt: None,

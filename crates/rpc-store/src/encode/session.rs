@@ -98,7 +98,7 @@ fn read_tickets(fields: &mut FieldReader<'_>) -> Result<TicketHashes, DecodeErro
     Ok(TicketHashes {
         current: TicketHash(fields.raw("current ticket")?),
         pending: match fields.presence("pending ticket")? {
-            true => Some(TicketHash(fields.raw("pending ticket")?)),
+            true => Some(Box::new(TicketHash(fields.raw("pending ticket")?))),
             false => None,
         },
     })
@@ -122,7 +122,7 @@ pub(crate) fn decode_session(session: SessionId, value: &[u8]) -> Result<Stored,
     let (kind, body) = open(&session_key(session), value)?;
     let mut fields = FieldReader::new(body);
     let stored = match read_life(kind, &mut fields)? {
-        Life::Live(epoch) => Stored::Live(epoch, Box::new(read_record(&mut fields)?), Vec::new()),
+        Life::Live(epoch) => Stored::Live(epoch, Arc::new(read_record(&mut fields)?), Vec::new()),
         Life::Ended(epoch) => Stored::Ended(epoch, Box::new(read_tombstone(&mut fields)?)),
     };
     fields.finish()?;
@@ -150,7 +150,7 @@ fn read_record(fields: &mut FieldReader<'_>) -> Result<SessionRecord, DecodeErro
             false => None,
         },
         scopes: read_scopes(fields)?,
-        agreement: read_agreement(fields)?,
+        agreement: Arc::new(read_agreement(fields)?),
     })
 }
 

@@ -24,11 +24,11 @@ fn session() -> SessionId {
 }
 
 /// Each field is set here: the golden bytes must not change with a default.
-fn record(n: u8) -> Box<SessionRecord> {
-    Box::new(SessionRecord {
+fn record(n: u8) -> Arc<SessionRecord> {
+    Arc::new(SessionRecord {
         principal: Principal::new("https://issuer.example", format!("subject-{n}")),
         nonce: Nonce([n; 16]),
-        agreement: Agreement {
+        agreement: Arc::new(Agreement {
             version: 1,
             units: Units::from_iter([Unit::ExactlyOnce, Unit::Duplex, Unit::NegotiatedRelease]),
             lease: Duration::from_secs(30),
@@ -41,10 +41,10 @@ fn record(n: u8) -> Box<SessionRecord> {
                 ServiceGrant { name: "bank.v1.Ledger".into(), result: Grant::Granted },
                 ServiceGrant { name: "bank.v1.Admin".into(), result: Grant::Refused(Reason::ScopeMissing) },
             ],
-        },
+        }),
         tickets: TicketHashes {
             current: TicketHash([n; 32]),
-            pending: (n % 2 == 1).then_some(TicketHash([!n; 32])),
+            pending: (n % 2 == 1).then(|| Box::new(TicketHash([!n; 32]))),
         },
         authority_unix_s: n.is_multiple_of(3).then_some(1_800_000_000),
         scopes: Arc::from([Box::from("ledger.read"), Box::from("ledger.write")]),
@@ -53,13 +53,13 @@ fn record(n: u8) -> Box<SessionRecord> {
 
 fn tombstone(end: End) -> Box<Tombstone> {
     let record = record(1);
-    Box::new(Tombstone { principal: record.principal, nonce: record.nonce, end, receipt: None })
+    Box::new(Tombstone { principal: record.principal.clone(), nonce: record.nonce, end, receipt: None })
 }
 
 fn released(n: u8) -> Box<Tombstone> {
     let (requests, responses) = (Position { messages: 4, bytes: 40 }, Position { messages: 5, bytes: 50 });
     let summary = Summary { calls: 6, done: 3, failed: 2, unknown: 1, requests, responses };
-    let receipt = Receipt { tickets: record(n).tickets, summary };
+    let receipt = Receipt { tickets: record(n).tickets.clone(), summary };
     Box::new(Tombstone { receipt: Some(Box::new(receipt)), ..*tombstone(End::Released) })
 }
 
@@ -316,7 +316,7 @@ fn a_later_format_is_named() {
 
 #[test]
 fn what_does_not_fit_is_refused() {
-    let mut long = record(1);
+    let mut long = SessionRecord::clone(&record(1));
     long.scopes = std::iter::repeat_n(Box::from("x"), 65_536).collect();
     let error = encode_live(session(), Epoch(1), &long).unwrap_err();
     assert_eq!(error.to_string(), "scopes has 65536 bytes or items, 65535 is the most");

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rpc_core::id::{Epoch, SessionId};
 use rpc_core::record::{Change, End, Tombstone, Write};
@@ -27,7 +28,12 @@ fn create(number: u64, n: u8) -> Write {
 
 fn tombstone() -> Box<Tombstone> {
     let record = suite::record(1);
-    Box::new(Tombstone { principal: record.principal, nonce: record.nonce, end: End::Aborted, receipt: None })
+    Box::new(Tombstone {
+        principal: record.principal.clone(),
+        nonce: record.nonce,
+        end: End::Aborted,
+        receipt: None,
+    })
 }
 
 #[track_caller]
@@ -177,7 +183,8 @@ fn damage_before_the_end_is_no_crash() {
 #[test]
 fn a_commit_with_a_hole_is_dropped_like_one_cut_off() {
     let mut large = suite::record(1);
-    large.scopes = (0..1_000).map(|n| Box::from(format!("scope-of-some-length-{n}"))).collect();
+    Arc::make_mut(&mut large).scopes =
+        (0..1_000).map(|n| Box::from(format!("scope-of-some-length-{n}"))).collect();
     let small = (2..100).map(|number| create(number, 2)).collect();
     for batch in [vec![write(2, Change::Create(large))], small] {
         let scratch = Scratch::new();

@@ -73,7 +73,7 @@ fn a_slot_without_sequences_left_is_used_up() {
 /// A server with one session, and the store behind it, which keeps everything at once.
 struct Acceptor {
     session: Session,
-    record: SessionRecord,
+    record: Arc<SessionRecord>,
     slot: Option<SlotRecord>,
     requests: u64,
     told: Vec<(CallState, Sequence)>,
@@ -98,7 +98,7 @@ impl Acceptor {
             panic!("the opening is to be kept");
         };
         session.durable(id);
-        let mut acceptor = Self { session, record: *record, slot: None, requests: 0, told: Vec::new() };
+        let mut acceptor = Self { session, record, slot: None, requests: 0, told: Vec::new() };
         acceptor.drain();
         acceptor
     }
@@ -123,7 +123,7 @@ impl Acceptor {
         let restored = Restored {
             id: SessionId::new(1).unwrap(),
             epoch: Epoch(1),
-            record: self.record.clone(),
+            record: Arc::clone(&self.record),
             slots: self.slot.iter().cloned().collect(),
             authority_until: Timestamp::NEVER,
         };

@@ -165,7 +165,7 @@ impl Server {
                 Stored::Live(epoch, record, slots) => {
                     let (principal, nonce) = (record.principal.clone(), record.nonce);
                     let authority_until = Timestamp::NEVER;
-                    let restored = Restored { id, epoch, record: *record, slots, authority_until };
+                    let restored = Restored { id, epoch, record, slots, authority_until };
                     self.registry.adopt(id, principal, nonce);
                     self.drain(now, Session::restore(now, restored, false));
                 }
@@ -221,9 +221,9 @@ impl Server {
     fn heard(&mut self, now: Timestamp, session: &Session, event: Event) {
         let id = session.id();
         match event {
-            Event::NeverOpened => self.registry.never_opened(id),
+            Event::NeverOpened => self.registry.never_opened(id, session.principal(), session.nonce()),
             Event::Ended(end) => {
-                self.registry.end(now, id, session.epoch());
+                self.registry.end(now, id, session.epoch(), session.principal(), session.nonce());
                 let tombstone = session.tombstone().unwrap();
                 assert_eq!(tombstone.receipt.is_some(), end == End::Released);
                 if let Some(receipt) = tombstone.receipt {

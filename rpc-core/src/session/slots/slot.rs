@@ -8,6 +8,7 @@ use crate::record::{CallRecord, SlotRecord};
 use crate::stream::secured::Resumption;
 
 use super::super::admission::{Admission, Admit, AdmitError, Keeping};
+use super::super::kept::Remembered;
 use super::{CallState, Kept};
 
 #[derive(Debug, Clone, Hash, Default)]
@@ -37,14 +38,14 @@ pub(super) enum Phase {
     /// Its handler has ended, and its reply is on the way to the store.
     Recording {
         run: Run,
-        kept: Kept,
+        kept: Remembered,
         /// Where its stream came to its end.
         end: Option<Box<Resumption>>,
     },
     /// A server that is gone had begun it.
     Begun { fingerprint: Fingerprint, place: Option<Place> },
     /// It ran.
-    Done { fingerprint: Fingerprint, kept: Kept, end: Option<Box<Resumption>> },
+    Done { fingerprint: Fingerprint, kept: Remembered, end: Option<Box<Resumption>> },
     /// It was begun, and nobody knows how far it came. Without a fingerprint it was settled before it was seen again.
     Unknown { fingerprint: Option<Fingerprint> },
     /// The store failed with its record.
@@ -59,7 +60,7 @@ pub(super) enum Place {
     /// From here.
     At(Box<Resumption>),
     /// From where the record of this activity says.
-    Activity(Name),
+    Activity(Box<Name>),
 }
 
 /// A call at work.
@@ -94,17 +95,20 @@ impl Slot {
                 Phase::Begun { fingerprint: *fingerprint, place }
             }
             CallRecord::Working(fingerprint, name) => {
-                let place = Some(Place::Activity(name.clone()));
+                let place = Some(Place::Activity(Box::new(name.clone())));
                 Phase::Begun { fingerprint: *fingerprint, place }
             }
             CallRecord::Done(fingerprint, reply) => {
-                Phase::Done { fingerprint: *fingerprint, kept: Kept::Whole(reply.clone()), end: None }
+                let kept = Kept::Whole(reply.clone()).into();
+                Phase::Done { fingerprint: *fingerprint, kept, end: None }
             }
             CallRecord::ReplyDropped(fingerprint, reply) => {
-                Phase::Done { fingerprint: *fingerprint, kept: Kept::StatusOnly(reply.clone()), end: None }
+                let kept = Kept::StatusOnly(reply.clone()).into();
+                Phase::Done { fingerprint: *fingerprint, kept, end: None }
             }
             CallRecord::Streamed(fingerprint, kept, end) => {
-                Phase::Done { fingerprint: *fingerprint, kept: kept.clone(), end: Some(end.clone()) }
+                let kept = kept.clone().into();
+                Phase::Done { fingerprint: *fingerprint, kept, end: Some(end.clone()) }
             }
             CallRecord::Unknown(fingerprint) => Phase::Unknown { fingerprint: *fingerprint },
             CallRecord::Settled => Phase::Settled,
@@ -120,13 +124,13 @@ impl Slot {
             | Phase::Begun { fingerprint, place } => match place {
                 None => CallRecord::Begun(*fingerprint),
                 Some(Place::At(at)) => CallRecord::Streaming(*fingerprint, at.clone()),
-                Some(Place::Activity(name)) => CallRecord::Working(*fingerprint, name.clone()),
+                Some(Place::Activity(name)) => CallRecord::Working(*fingerprint, Name::clone(name)),
             },
             Phase::Recording { run: Run { fingerprint, .. }, kept, end }
-            | Phase::Done { fingerprint, kept, end } => match (end, kept) {
-                (Some(end), kept) => CallRecord::Streamed(*fingerprint, kept.clone(), end.clone()),
-                (None, Kept::Whole(reply)) => CallRecord::Done(*fingerprint, reply.clone()),
-                (None, Kept::StatusOnly(reply)) => CallRecord::ReplyDropped(*fingerprint, reply.clone()),
+            | Phase::Done { fingerprint, kept, end } => match (end, kept.kept()) {
+                (Some(end), kept) => CallRecord::Streamed(*fingerprint, kept, end.clone()),
+                (None, Kept::Whole(reply)) => CallRecord::Done(*fingerprint, reply),
+                (None, Kept::StatusOnly(reply)) => CallRecord::ReplyDropped(*fingerprint, reply),
             },
             Phase::Doubtful { fingerprint } => CallRecord::Begun(*fingerprint),
             Phase::Unknown { fingerprint } => CallRecord::Unknown(*fingerprint),
@@ -143,7 +147,7 @@ impl Slot {
         let CallAttempt { call, attempt } = admit.attempt;
         (self.last, self.attempt, self.used) = (call.sequence, attempt, true);
         let place = (admit.keeping == Keeping::Stream).then(|| match activity {
-            Some(name) => Place::Activity(name.clone()),
+            Some(name) => Place::Activity(Box::new(name.clone())),
             None => Place::At(Box::default()),
         });
         self.phase = Phase::Running { run, before, place };
@@ -209,7 +213,7 @@ impl Slot {
     }
 
     /// The handler came to its end. `None` if it had before.
-    pub(super) fn complete(&mut self, kept: Kept, end: Option<Box<Resumption>>) -> Option<Keeping> {
+    pub(super) fn complete(&mut self, kept: Remembered, end: Option<Box<Resumption>>) -> Option<Keeping> {
         let Phase::Running { run, .. } = self.phase else { return None };
         self.phase = match run.keeping {
             Keeping::Memory => Phase::Done { fingerprint: run.fingerprint, kept, end },
@@ -267,7 +271,7 @@ impl Slot {
 
     pub(super) fn reply_bytes(&self) -> usize {
         match &self.phase {
-            Phase::Done { kept, .. } | Phase::Recording { kept, .. } => kept.reply().bytes(),
+            Phase::Done { kept, .. } | Phase::Recording { kept, .. } => kept.bytes(),
             Phase::Running { before: Some(before), .. } => before.reply_bytes(),
             _ => 0,
         }
@@ -302,8 +306,10 @@ impl Slot {
             Phase::Running { .. } | Phase::Recording { .. } => Admission::Attach,
             //= I2
             //= C-17
-            Phase::Done { kept: Kept::Whole(reply), .. } => Admission::Replay(reply.clone()),
-            Phase::Done { kept: Kept::StatusOnly(reply), .. } => Admission::ReplyDropped(reply.clone()),
+            Phase::Done { kept, .. } => match kept.kept() {
+                Kept::Whole(reply) => Admission::Replay(reply),
+                Kept::StatusOnly(reply) => Admission::ReplyDropped(reply),
+            },
             //= C-52
             Phase::Begun { place, .. } if admit.keeping.runs_again(place.is_some()) => {
                 let run = Run::of(&admit);
@@ -344,7 +350,7 @@ impl Slot {
         match &self.phase {
             Phase::Unused => CallState::Absent,
             Phase::Running { .. } | Phase::Recording { .. } => CallState::Running,
-            Phase::Done { kept, .. } => CallState::Done(kept.clone()),
+            Phase::Done { kept, .. } => CallState::Done(kept.kept()),
             Phase::Begun { .. } | Phase::Unknown { .. } | Phase::Doubtful { .. } => CallState::Unknown,
             Phase::Settled => CallState::NotExecuted,
         }

@@ -44,9 +44,9 @@ impl World {
 
     /// The session as another server finds it that has the store and nothing else.
     fn restart(mut self, slots: Vec<SlotRecord>, forgetful: bool) -> Self {
-        let record = *self.session.record();
+        let record = Arc::clone(&self.session.record);
         let (id, epoch) = (self.session.id, self.session.epoch);
-        let authority_until = self.session.authority.until;
+        let authority_until = self.session.authority_until;
         let restored = Restored { id, epoch, record, slots, authority_until };
         self.session = Session::restore(self.now, restored, forgetful);
         self.pending.clear();

@@ -151,12 +151,12 @@ fn authority_ends_with_the_token_and_the_session_lives_on() {
 #[test]
 fn renewing_without_a_token_renews_the_lease_only_and_waits_for_nothing() {
     let mut world = World::open();
-    let before = world.session.authority().clone();
+    let before = (world.session.authority_until(), Arc::clone(&world.session.record));
     world.pass(29);
     let request = world.request();
     world.session.renew(world.now, None, None, request).unwrap();
     assert_eq!(world.answers(), [(1, Answer::Renewed)]);
-    assert_eq!(*world.session.authority(), before);
+    assert_eq!((world.session.authority_until(), Arc::clone(&world.session.record)), before);
     world.pass(29);
     assert_eq!(world.session.state(), State::Connected);
 }

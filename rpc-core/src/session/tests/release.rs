@@ -92,7 +92,7 @@ fn a_server_counts_what_the_one_before_it_left_in_the_slots() {
     let restored = Restored {
         id: world.session.id(),
         epoch: Epoch::FIRST,
-        record: *world.session.record(),
+        record: Arc::clone(&world.session.record),
         slots,
         authority_until: Timestamp::NEVER,
     };

@@ -174,9 +174,7 @@ fn a_cancel_stops_only_what_may_be_stopped() {
 //= test O-21
 fn without_the_unit_nothing_is_admitted() {
     let mut world = World::open();
-    let mut agreement = Agreement::clone(world.session.agreement());
-    agreement.units = Units::KERNEL;
-    world.session.agreement = Arc::new(agreement);
+    Arc::make_mut(&mut world.session.record_mut().agreement).units = Units::KERNEL;
     assert_eq!(world.admit("0.1.0", 1), Err(AdmitError::UnitOff));
 }
 

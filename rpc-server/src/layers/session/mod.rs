@@ -224,7 +224,7 @@ fn judge(
     }
     //= A-20
     match target {
-        Target::Method(policy) if !session.authority().holds(policy.scopes) => Err(Refused::Scope),
+        Target::Method(policy) if !session.holds(policy.scopes) => Err(Refused::Scope),
         _ => Ok(()),
     }
 }

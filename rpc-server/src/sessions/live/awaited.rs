@@ -27,4 +27,9 @@ impl Awaited {
             awaited.send_replace(reply.cloned());
         }
     }
+
+    /// Whether no later attempt waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }

@@ -14,7 +14,7 @@ use rpc_flow::Stream;
 use tonic::Status;
 
 use super::super::streams::{Found, NewStream};
-use super::{Live, Recorded, Recording, waiting};
+use super::{Live, Recorded, Recording};
 
 /// What an attempt of a call that streams gets.
 pub(crate) struct AdmittedStream {
@@ -36,7 +36,7 @@ impl Live {
         self.with_core(|core, _| {
             let found = core.streams.find(call);
             let (admission, new) = judge(&mut core.session, found.as_ref())?;
-            let recording = (admission == Admission::RunWhenRecorded).then(|| core.recording_of(call));
+            let recording = (admission == Admission::RunWhenRecorded).then(|| core.waits.recording(call));
             let Some(new) = new else { return Ok(AdmittedStream { admission, found, recording }) };
             let over = core.streams.begin(call, new);
             core.flow_over(over);
@@ -81,10 +81,10 @@ impl Live {
         at: Resumption,
         activity: Option<Box<ActivityRecord>>,
     ) -> Recorded {
-        let (told, recording) = waiting::pair();
-        self.with_core(|core, _| {
-            core.securing.push((call, told));
+        let recording = self.with_core(|core, _| {
+            let recording = core.waits.securing(call);
             core.session.stream_secured(call, at, activity);
+            recording
         });
         recording.wait().await
     }

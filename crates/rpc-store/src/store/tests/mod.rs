@@ -88,7 +88,12 @@ fn booking(writes: &[(&'static str, Option<usize>)]) -> Box<Transaction> {
 
 fn tombstone() -> Box<Tombstone> {
     let record = suite::record(1);
-    Box::new(Tombstone { principal: record.principal, nonce: record.nonce, end: End::Expired, receipt: None })
+    Box::new(Tombstone {
+        principal: record.principal.clone(),
+        nonce: record.nonce,
+        end: End::Expired,
+        receipt: None,
+    })
 }
 
 #[test]
@@ -165,7 +170,7 @@ fn a_record_too_large_is_refused_alone() {
     let scratch = Scratch::new();
     let store = EmbeddedStore::open(scratch.path()).unwrap();
     let mut large = suite::record(1);
-    large.scopes = std::iter::repeat_n(Box::from("x"), 70_000).collect();
+    Arc::make_mut(&mut large).scopes = std::iter::repeat_n(Box::from("x"), 70_000).collect();
     let answers = store.commit(&[create(1), write(2, Change::Create(large)), create(3)]).unwrap();
     assert!(matches!(answers[..], [Ok(()), Err(WriteError::Store(StoreError::Failed(_))), Ok(())]));
     assert_eq!(store.scan(None, 9).unwrap().len(), 2);
