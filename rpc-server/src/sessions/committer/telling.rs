@@ -92,7 +92,9 @@ fn is_same(one: Option<&Arc<Home>>, other: Option<&Arc<Home>>) -> bool {
 /// What stands together of one session is told together: its handlers, who wait for its lock meanwhile, would wait once
 /// for each record.
 #[derive(Default)]
-struct Answered(Vec<(Arc<Live>, Vec<(RecordId, Result<(), WriteError>)>)>);
+struct Answered(Vec<(Arc<Live>, Vec<Answer>)>);
+
+type Answer = (RecordId, Result<(), WriteError>);
 
 impl Answered {
     fn push(&mut self, live: Arc<Live>, record: RecordId, answer: Result<(), WriteError>) {
