@@ -58,6 +58,7 @@ fn streams() {
         "session, a point each 40 messages",
         "session, a point each MiB",
         "session, each MiB, BLAKE3",
+        "session, each MiB, source read again",
     ];
     complete("streams", 12, &who);
 }
