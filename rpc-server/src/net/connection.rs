@@ -36,7 +36,8 @@ where
         biased;
         // No call can be in flight yet, so there is nothing to wait for.
         _ = orders.next() => Err(CloseReason::Drain),
-        arrival = arrive(&shared.config, io) => arrival,
+        // In a box, which is gone afterwards: a connection is longer than its arrival.
+        arrival = Box::pin(arrive(&shared.config, io)) => arrival,
     };
     let introduce = |certificates| ConnectionInfo::new(shared.next_id(), peer, local, certificates);
     match arrival {

@@ -5,8 +5,9 @@ use rpc_core::id::{CallAttempt, ConnectionId, Fingerprint, Nonce};
 use rpc_core::negotiate::{self, Offer};
 use rpc_core::policy::Cancellation;
 use rpc_core::principal::Principal;
+use rpc_core::record::SessionRecord;
 use rpc_core::session::{Admission, Admit, Authority, Keeping, SessionUnknown};
-use rpc_core::store::MemoryStore;
+use rpc_core::store::{MemoryStore, Store, Stored};
 use rpc_core::time::Timestamp;
 
 use super::*;
@@ -90,4 +91,21 @@ async fn a_server_tells_of_the_ends_that_it_finds() {
     let found = told.recv().await.unwrap();
     assert_eq!((found.number, found.end, found.told_before), (left, SessionEnd::Expired, false));
     reaper.abort();
+}
+
+/// A server may have a million that nobody uses. The sizes are those of an allocator's blocks, with the counts of an `Arc`:
+/// one byte more takes the next one.
+#[cfg(target_pointer_width = "64")]
+#[tokio::test]
+async fn an_idle_session_is_small_and_shares_what_others_have() {
+    assert!(size_of::<Live>() + 16 <= 448, "a session has {} bytes", size_of::<Live>());
+    assert!(size_of::<SessionRecord>() + 16 <= 128, "its record has {} bytes", size_of::<SessionRecord>());
+    let store = Arc::new(MemoryStore::new());
+    let sessions = sessions_on(Arc::clone(&store), Vec::new());
+    let (one, other) = (open_as(&sessions, 1).await.live, open_as(&sessions, 2).await.live);
+    assert!(Arc::ptr_eq(one.agreement(), other.agreement()));
+    let Ok(Some(Stored::Live(_, record, _))) = store.load(one.id()) else { panic!("it was opened") };
+    assert!(Arc::ptr_eq(&record.agreement, other.agreement()));
+    assert_eq!(Arc::strong_count(&record), 3, "the session's, the store's, and this one");
+    assert!(one.news.get().is_none() && one.lapse.get().is_none(), "nobody has asked for news");
 }
