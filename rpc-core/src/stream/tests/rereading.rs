@@ -8,7 +8,7 @@ use super::link::{Forged, Plan, World};
 use super::seeds::plan as any_plan;
 use super::{Random, messages};
 use crate::dialog::Terms;
-use crate::frame::{Frame, Received};
+use crate::frame::{Credit, Frame, Received};
 use crate::id::Attempt;
 use crate::negotiate::Unit;
 use crate::policy::{Checkpoint, Secure};
@@ -183,7 +183,7 @@ fn written(flow: &mut Flow, attempt: u32) -> Vec<String> {
 
 /// What the peer says that has so many messages.
 fn has(messages: u64) -> Resume {
-    let limit = Position { messages: 1_000, bytes: 1 << 20 };
+    let limit = Position { messages: 10_000, bytes: 1 << 20 };
     let crc = crate::checksum::append(0, &part(0, messages as u8));
     Resume {
         received: Received { position: at(messages), crc, limit, ..Default::default() },
@@ -224,6 +224,9 @@ fn a_direction_full_of_points_is_read_again_all_the_same() {
     let mut server = Flow::new(Side::Server, &Config::default());
     server.keep_positions().unwrap();
     server.attempt(NOW, Attempt(0), None).unwrap();
+    let limit = Position { messages: 10_000, bytes: 1 << 20 };
+    let credit = Frame::Credit(Credit { received: Position::ORIGIN, limit });
+    server.control_in(Attempt(0), credit).unwrap();
     let mut messages = 0;
     while server.wants_data() {
         server.app_sends(part(0, 1));
@@ -231,23 +234,19 @@ fn a_direction_full_of_points_is_read_again_all_the_same() {
         server.app_syncs_at(messages, Bytes::new()).unwrap();
         written(&mut server, 0);
     }
-    // Credit ends before the points do: those that follow it are asked for, and not placed.
-    let sent = server.progress().sent.messages;
-    assert!(sent < messages && messages <= 1_024, "{sent} of {messages}");
-    let peer = has(0);
-    server.attempt(NOW, Attempt(1), Some(&peer)).unwrap();
-    assert!(server.wants_data());
+    let sent = server.progress().sent;
+    assert!(sent.messages >= 1_022 && !server.sender().is_rereading(), "{sent}");
+    server.attempt(NOW, Attempt(1), Some(&has(0))).unwrap();
     assert_eq!(server.reread(), Some(0));
-    for _ in 0..messages {
+    for messages in 1..=messages {
         assert!(server.wants_data());
         server.app_sends(part(0, 1));
+        server.app_syncs_at(messages, Bytes::new()).unwrap();
     }
-    let all: usize = written(&mut server, 1)[1..]
-        .iter()
-        .filter_map(|out| out.strip_prefix('D')?.parse::<usize>().ok())
-        .sum();
-    let limit = peer.received.limit.messages;
-    assert_eq!((all as u64, server.progress().sent.messages), (limit, limit));
+    let all = written(&mut server, 1);
+    let given: u64 = all.iter().filter_map(|out| out.strip_prefix('D')?.parse::<u64>().ok()).sum();
+    assert_eq!((given, server.progress().sent), (sent.messages, sent));
+    assert!(!server.wants_data(), "full again");
 }
 
 /// A source begins with the point at which it begins, or behind it.
