@@ -88,8 +88,8 @@ impl Builder {
         Self { policy_path: path.into(), ..self }
     }
 
-    /// Path of the type that encodes and decodes messages: a [`Codec`] of any two of them, with a `Default`. Default: that of
-    /// tonic-prost, whose two buffers have 8 KiB each, for as long as a stream is open.
+    /// Path of the type that encodes and decodes messages: a [`Codec`] of any two of them, with a `Default`. Default:
+    /// that of tonic-prost, whose two buffers have 8 KiB each, for as long as a stream is open.
     ///
     /// [`Codec`]: https://docs.rs/tonic/0.14/tonic/codec/trait.Codec.html
     pub fn codec_path(self, path: impl Into<String>) -> Self {

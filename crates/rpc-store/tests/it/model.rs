@@ -78,7 +78,8 @@ fn change() -> impl Strategy<Value = Change> {
         2 => any::<u8>().prop_map(|n| {
             let record = suite::record(n % 200);
             let end = [End::Released, End::Aborted, End::Expired][usize::from(n % 3)];
-            Change::End(Box::new(Tombstone { principal: record.principal.clone(), nonce: record.nonce, end, receipt: None }))
+            let principal = record.principal.clone();
+            Change::End(Box::new(Tombstone { principal, nonce: record.nonce, end, receipt: None }))
         }),
         2 => Just(Change::Forget),
         1 => Just(Change::Claim(Epoch(2))),
