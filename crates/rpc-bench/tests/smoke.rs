@@ -15,6 +15,9 @@ fn measured(group: &str) -> serde_json::Value {
     serde_json::from_slice(&std::fs::read(json).expect("the report is whole")).expect("the report is whole")
 }
 
+/// Takes part where only one side sends.
+const READ_AGAIN: &str = "session, each MiB, source read again";
+
 /// Each contest of the group has all of these, each with its round. A driver that failed has failed the test already.
 #[track_caller]
 fn complete(group: &str, contests: usize, who: &[&str]) {
@@ -25,7 +28,9 @@ fn complete(group: &str, contests: usize, who: &[&str]) {
         let entries = contest["entries"].as_array().expect("the report is whole");
         let names: BTreeSet<_> =
             entries.iter().map(|entry| entry["name"].as_str().expect("the report is whole")).collect();
-        assert_eq!(names, who.iter().copied().collect(), "{}", contest["name"]);
+        let name = contest["name"].as_str().expect("the report is whole");
+        let is_there = |who: &&str| *who != READ_AGAIN || !name.starts_with("both ways");
+        assert_eq!(names, who.iter().copied().filter(is_there).collect(), "{name}");
         for entry in entries {
             assert!(
                 entry["rounds"][0]["client"]["operations"].as_u64().expect("the report is whole") > 0,
@@ -58,7 +63,7 @@ fn streams() {
         "session, a point each 40 messages",
         "session, a point each MiB",
         "session, each MiB, BLAKE3",
-        "session, each MiB, source read again",
+        READ_AGAIN,
     ];
     complete("streams", 12, &who);
 }

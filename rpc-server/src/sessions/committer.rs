@@ -16,8 +16,10 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+#[cfg(test)]
+pub(super) use telling::Home;
 pub(super) use telling::HomeOf;
-use telling::{Homes, Waiter};
+use telling::{Homes, Told, Waiter};
 
 use super::SimulatedStore;
 use super::live::Live;
@@ -95,15 +97,20 @@ impl Committer {
     }
 
     /// Hands over a write.
-    pub(super) fn submit(&self, live: &Arc<Live>, record: RecordId, write: Write) -> Submitted {
+    pub(super) fn submit(
+        &self,
+        live: &Arc<Live>,
+        home: &mut HomeOf,
+        record: RecordId,
+        write: Write,
+    ) -> Submitted {
         match self {
             Self::Inline(store) => Submitted::Done(commit_one(&**store, write)),
             Self::Queued(queue) => {
-                if let Some(homes) = &queue.homes {
-                    live.home().choose(homes);
-                }
                 let must = write.change.has_happened();
-                match queue.send(Job::Write(Waiter::of(live, record, &write), write), must) {
+                let home = queue.homes.as_ref().map(|homes| home.choose(homes));
+                let waiter = Waiter::Session(Told::of(live, &write), record, home);
+                match queue.send(Job::Write(waiter, write), must) {
                     Ok(()) => Submitted::Waiting,
                     Err(error) => Submitted::Done(Err(error)),
                 }

@@ -32,8 +32,6 @@ pub(crate) struct Live {
     principal: Principal,
     agreement: Arc<Agreement>,
     sessions: Weak<Sessions>,
-    /// Where the store's answers are told.
-    home: HomeOf,
     core: Mutex<Core>,
     /// Told whenever a call has come to its end or has a newer attempt.
     moved: Notify,
@@ -53,6 +51,8 @@ struct News {
 
 struct Core {
     session: Session,
+    /// Where the store's answers are told.
+    home: HomeOf,
     requests: u64,
     waits: Waits,
     stoppable: Vec<(CallId, CancellationToken)>,
@@ -106,8 +106,8 @@ impl Live {
             principal: session.principal().clone(),
             agreement: Arc::clone(session.agreement()),
             sessions,
-            home: HomeOf::default(),
             core: Mutex::new(Core {
+                home: HomeOf::default(),
                 session,
                 requests: last.0,
                 waits,
@@ -134,9 +134,10 @@ impl Live {
         &self.agreement
     }
 
-    /// Where the store's answers are told.
-    pub(super) fn home(&self) -> &HomeOf {
-        &self.home
+    /// Where the store's answers are told, once something was written.
+    #[cfg(test)]
+    pub(super) fn home(&self) -> Option<Arc<super::committer::Home>> {
+        self.lock().home.get()
     }
 
     /// Told whenever a call has come to its end or has a newer attempt.
@@ -330,7 +331,9 @@ impl Live {
         match effect {
             Effect::Persist { record, epoch, change } => {
                 let write = Write { session: self.id, epoch, change };
-                if let Submitted::Done(answer) = sessions.committer().submit(self, record, write) {
+                if let Submitted::Done(answer) =
+                    sessions.committer().submit(self, &mut core.home, record, write)
+                {
                     tell(&mut core.session, record, &answer);
                 }
             }

@@ -59,7 +59,8 @@ impl Stream {
         variant: Variant,
         address: SocketAddr,
     ) -> Result<Box<dyn Load>, BenchError> {
-        let needs = FlowNeeds { points: self.points, size: self.size, blake3: self.blake3 };
+        let Self { kind, points, size, blake3 } = self;
+        let needs = FlowNeeds { points, size, blake3, both: kind == Kind::Both };
         let connected = variants::flow(variant, address, needs, Prepare { kind: self.kind }).await?;
         Ok(Box::new(Streaming { streams: connected.made, session: connected.session }))
     }

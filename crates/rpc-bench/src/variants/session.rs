@@ -132,6 +132,9 @@ pub(super) async fn echo(
     Ok((session.clone(), shared::EchoCaller::new(session, needs)))
 }
 
+/// What is agreed on where methods stream both ways.
+const DIALOG: [Unit; 4] = [Unit::TypedData, Unit::ExpeditedData, Unit::MajorSynchronize, Unit::Resynchronize];
+
 /// One session over one connection, and its streams.
 pub(super) async fn flow(
     address: SocketAddr,
@@ -146,6 +149,9 @@ pub(super) async fn flow(
     };
     if needs.blake3 {
         builder = builder.require_unit(Unit::Digest);
+    }
+    if !needs.both {
+        builder = DIALOG.into_iter().fold(builder, Builder::without_unit);
     }
     let session = builder.open().await?;
     Ok((session.clone(), shared::FlowCaller::new(session, needs)))

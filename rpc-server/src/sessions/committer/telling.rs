@@ -5,48 +5,46 @@
 //! for a home, and wakes it once.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use rpc_core::record::{Change, Write};
 use rpc_core::session::RecordId;
 use rpc_core::store::{StoreError, WriteError};
-use tokio::runtime::Handle;
+use tokio::runtime::{self, Handle};
 use tokio::sync::oneshot;
 
 use crate::sessions::live::Live;
 
 /// Who waits for a write.
 pub(super) enum Waiter {
-    /// A session, if it is still there when the store answers.
-    IfThere(Weak<Live>, RecordId),
-    /// A session that stays for the answer, although nothing else may hold it any more: its end is told when that is
-    /// recorded.
-    Ended(Arc<Live>, RecordId),
+    /// A session.
+    Session(Told, RecordId, Option<Arc<Home>>),
     /// Whoever forgets something.
     Forgetting(oneshot::Sender<Result<(), WriteError>>),
     Nobody,
 }
 
-impl Waiter {
-    pub(super) fn of(live: &Arc<Live>, record: RecordId, write: &Write) -> Self {
+/// The session that waits.
+pub(super) enum Told {
+    /// If it is still there when the store answers.
+    IfThere(Weak<Live>),
+    /// It stays for the answer, although nothing else may hold it any more: its end is told when that is recorded.
+    Ended(Arc<Live>),
+}
+
+impl Told {
+    pub(super) fn of(live: &Arc<Live>, write: &Write) -> Self {
         match write.change {
-            Change::End(_) => Self::Ended(Arc::clone(live), record),
-            _ => Self::IfThere(Arc::downgrade(live), record),
+            Change::End(_) => Self::Ended(Arc::clone(live)),
+            _ => Self::IfThere(Arc::downgrade(live)),
         }
     }
 
-    /// The session, if there is one to be told of `answer`; who else waits is told at once.
-    fn session(self, answer: &Result<(), WriteError>) -> Option<(Arc<Live>, RecordId)> {
+    /// The session. One that is gone needs no answer: nobody waits for it.
+    fn session(self) -> Option<Arc<Live>> {
         match self {
-            // A session that is gone needs no answer: nobody waits for it.
-            Self::IfThere(live, record) => Some((live.upgrade()?, record)),
-            Self::Ended(live, record) => Some((live, record)),
-            Self::Forgetting(told) => {
-                // Whoever waited may have gone away; it is forgotten all the same.
-                let _ = told.send(answer.clone());
-                None
-            }
-            Self::Nobody => None,
+            Self::IfThere(live) => live.upgrade(),
+            Self::Ended(live) => Some(live),
         }
     }
 }
@@ -59,16 +57,23 @@ pub(super) fn tell(waiting: Vec<Waiter>, answers: Result<Vec<Result<(), WriteErr
     });
     let mut homes: Vec<(Option<Arc<Home>>, Answered)> = Vec::new();
     for (waiter, answer) in waiting.into_iter().zip(answers) {
-        let Some((live, record)) = waiter.session(&answer) else { continue };
-        let home = live.home().get();
-        match homes.iter_mut().find(|(other, _)| is_same(other.as_ref(), home)) {
-            Some((_, answered)) => answered.push(live, record, answer),
-            None => {
-                let home = home.cloned();
-                let mut answered = Answered::default();
-                answered.push(live, record, answer);
-                homes.push((home, answered));
+        match waiter {
+            Waiter::Session(told, record, home) => {
+                let Some(live) = told.session() else { continue };
+                match homes.iter_mut().find(|(other, _)| is_same(other.as_ref(), home.as_ref())) {
+                    Some((_, answered)) => answered.push(live, record, answer),
+                    None => {
+                        let mut answered = Answered::default();
+                        answered.push(live, record, answer);
+                        homes.push((home, answered));
+                    }
+                }
             }
+            Waiter::Forgetting(told) => {
+                // Whoever waited may have gone away; it is forgotten all the same.
+                let _ = told.send(answer);
+            }
+            Waiter::Nobody => {}
         }
     }
     for (home, answered) in homes {
@@ -116,23 +121,25 @@ impl Answered {
 pub(super) struct Homes(Arc<Mutex<Vec<Weak<Home>>>>);
 
 impl Homes {
-    /// The home of sessions that are first written in this runtime; `None` outside of any.
-    pub(super) fn here(&self) -> Option<Arc<Home>> {
-        let runtime = Handle::try_current().ok()?;
+    /// The home of sessions that are first written in this runtime, or outside of any.
+    fn here(&self) -> Arc<Home> {
+        let runtime = Handle::try_current().ok();
+        let id = runtime.as_ref().map(Handle::id);
         let mut homes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let there = homes.iter().filter_map(Weak::upgrade).find(|home| home.runtime.id() == runtime.id());
-        Some(there.unwrap_or_else(|| {
+        let there = homes.iter().filter_map(Weak::upgrade).find(|home| home.id() == id);
+        there.unwrap_or_else(|| {
             homes.retain(|home| home.strong_count() > 0);
             let home = Arc::new(Home { runtime, queue: Mutex::default() });
             homes.push(Arc::downgrade(&home));
             home
-        }))
+        })
     }
 }
 
 /// Where a session is told: always in the same runtime, so that its answers come in the order of its records.
 pub(in crate::sessions) struct Home {
-    runtime: Handle,
+    /// `None`: by the store's thread.
+    runtime: Option<Handle>,
     queue: Mutex<Queue>,
 }
 
@@ -144,13 +151,18 @@ struct Queue {
 }
 
 impl Home {
+    fn id(&self) -> Option<runtime::Id> {
+        self.runtime.as_ref().map(Handle::id)
+    }
+
     fn tell(self: &Arc<Self>, answered: Answered) {
+        let Some(runtime) = &self.runtime else { return answered.tell() };
         let mut queue = self.lock();
         queue.answered.push_back(answered);
         if !std::mem::replace(&mut queue.is_told, true) {
             drop(queue);
             let telling = Telling(Arc::clone(self));
-            drop(self.runtime.spawn(async move { drop(telling) }));
+            drop(runtime.spawn(async move { drop(telling) }));
         }
     }
 
@@ -163,7 +175,7 @@ impl Home {
 
     /// Batches that wait for the runtime.
     #[cfg(test)]
-    pub(super) fn waiting(&self) -> usize {
+    pub(in crate::sessions) fn waiting(&self) -> usize {
         self.lock().answered.len()
     }
 
@@ -185,14 +197,15 @@ impl Drop for Telling {
 
 /// The home of one session, chosen by its first write.
 #[derive(Default)]
-pub(in crate::sessions) struct HomeOf(OnceLock<Option<Arc<Home>>>);
+pub(in crate::sessions) struct HomeOf(Option<Arc<Home>>);
 
 impl HomeOf {
-    pub(super) fn choose(&self, homes: &Homes) {
-        self.0.get_or_init(|| homes.here());
+    pub(super) fn choose(&mut self, homes: &Homes) -> Arc<Home> {
+        Arc::clone(self.0.get_or_insert_with(|| homes.here()))
     }
 
-    pub(in crate::sessions) fn get(&self) -> Option<&Arc<Home>> {
-        self.0.get()?.as_ref()
+    #[cfg(test)]
+    pub(in crate::sessions) fn get(&self) -> Option<Arc<Home>> {
+        self.0.clone()
     }
 }

@@ -13,6 +13,7 @@ use rpc_core::session::{Authority, RecordId, RequestId, SessionUnknown};
 use rpc_core::store::{Durability, MemoryStore, Store, StoreError, Stored, WriteError};
 use rpc_core::time::Timestamp;
 
+use crate::sessions::committer::HomeOf;
 use crate::sessions::ends::{Ends, Hook};
 use crate::sessions::{Committing, OpenError, OpenSession, Sessions, SimulatedStore, Surroundings};
 
@@ -162,7 +163,7 @@ async fn a_batch_is_bounded_by_bytes_too() {
         Write { session, epoch: Epoch::FIRST, change: Change::Slot(Box::new(slot)) }
     };
     for sequence in 1..=WRITES {
-        sessions.committer.submit(&opened.live, RecordId::default(), large(sequence));
+        sessions.committer.submit(&opened.live, &mut HomeOf::default(), RecordId::default(), large(sequence));
     }
     store.set_open(true);
     until(|| store.writes.load(Ordering::SeqCst) as u64 == 1 + WRITES).await;
@@ -213,7 +214,7 @@ async fn a_session_is_told_in_the_runtime_of_its_first_write() {
     let opened = open(&sessions, 1).await.unwrap();
     let mut ending = Box::pin(opened.live.request(|session, _, request| session.abort(request)));
     assert!(futures_util::poll!(ending.as_mut()).is_pending());
-    let home = opened.live.home().get().expect("it was opened in a runtime");
+    let home = opened.live.home().expect("it was opened in a runtime");
     spin_until(|| home.waiting() == 1);
     assert!(futures_util::poll!(ending.as_mut()).is_pending(), "told by the store's thread");
     ending.await.unwrap();
@@ -237,7 +238,7 @@ fn a_runtime_that_ends_takes_no_answer_with_it() {
     // One answer waits for the runtime when it ends, the other comes when it has.
     let (mut early, late) = (abort(&here), abort(&there));
     let _ = second.block_on(async { futures_util::poll!(early.as_mut()) });
-    spin_until(|| here.live.home().get().unwrap().waiting() == 1);
+    spin_until(|| here.live.home().unwrap().waiting() == 1);
     drop(first);
     second.block_on(async {
         early.await.unwrap();
