@@ -46,8 +46,8 @@ pub(super) enum Committer {
 pub(super) struct Queue {
     jobs: mpsc::UnboundedSender<Job>,
     waiting: Arc<AtomicUsize>,
-    /// Where sessions are told; `None`: where the store is asked.
-    homes: Option<Homes>,
+    /// Where sessions are told.
+    homes: Homes,
 }
 
 enum Job {
@@ -77,7 +77,7 @@ impl Committer {
                 thread::Builder::new()
                     .name("session-store".into())
                     .spawn(move || run(&*store, queue, &counted, &failed))?;
-                Ok(Self::Queued(Queue { jobs, waiting, homes: Some(Homes::default()) }))
+                Ok(Self::Queued(Queue { jobs, waiting, homes: Homes::in_runtimes() }))
             }
         }
     }
@@ -93,7 +93,7 @@ impl Committer {
         let task = run_task(store, queue, Arc::clone(&waiting), failed);
         // Nobody awaits it: it ends when the last clone of the committer is gone, or with its runtime.
         drop(runtime.spawn(task));
-        Ok(Self::Queued(Queue { jobs, waiting, homes: None }))
+        Ok(Self::Queued(Queue { jobs, waiting, homes: Homes::at_the_store() }))
     }
 
     /// Hands over a write.
@@ -108,8 +108,7 @@ impl Committer {
             Self::Inline(store) => Submitted::Done(commit_one(&**store, write)),
             Self::Queued(queue) => {
                 let must = write.change.has_happened();
-                let home = queue.homes.as_ref().map(|homes| home.choose(homes));
-                let waiter = Waiter::Session(Told::of(live, &write), record, home);
+                let waiter = Waiter::Session(Told::of(live, &write), record, home.choose(&queue.homes));
                 match queue.send(Job::Write(waiter, write), must) {
                     Ok(()) => Submitted::Waiting,
                     Err(error) => Submitted::Done(Err(error)),

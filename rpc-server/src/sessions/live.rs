@@ -107,8 +107,8 @@ impl Live {
             agreement: Arc::clone(session.agreement()),
             sessions,
             core: Mutex::new(Core {
-                home: HomeOf::default(),
                 session,
+                home: HomeOf::default(),
                 requests: last.0,
                 waits,
                 stoppable: Vec::new(),

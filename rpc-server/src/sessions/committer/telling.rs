@@ -5,6 +5,7 @@
 //! for a home, and wakes it once.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use rpc_core::record::{Change, Write};
@@ -18,7 +19,7 @@ use crate::sessions::live::Live;
 /// Who waits for a write.
 pub(super) enum Waiter {
     /// A session.
-    Session(Told, RecordId, Option<Arc<Home>>),
+    Session(Told, RecordId, Arc<Home>),
     /// Whoever forgets something.
     Forgetting(oneshot::Sender<Result<(), WriteError>>),
     Nobody,
@@ -49,18 +50,18 @@ impl Told {
     }
 }
 
-/// Tells everybody; who has a home, there.
+/// Tells everybody; sessions where their home is.
 pub(super) fn tell(waiting: Vec<Waiter>, answers: Result<Vec<Result<(), WriteError>>, StoreError>) {
     let answers = answers.unwrap_or_else(|error| {
         tracing::debug!(%error, writes = waiting.len(), "writes were not made");
         vec![Err(error.into()); waiting.len()]
     });
-    let mut homes: Vec<(Option<Arc<Home>>, Answered)> = Vec::new();
+    let mut homes: Vec<(Arc<Home>, Answered)> = Vec::new();
     for (waiter, answer) in waiting.into_iter().zip(answers) {
         match waiter {
             Waiter::Session(told, record, home) => {
                 let Some(live) = told.session() else { continue };
-                match homes.iter_mut().find(|(other, _)| is_same(other.as_ref(), home.as_ref())) {
+                match homes.iter_mut().find(|(other, _)| Arc::ptr_eq(other, &home)) {
                     Some((_, answered)) => answered.push(live, record, answer),
                     None => {
                         let mut answered = Answered::default();
@@ -77,18 +78,7 @@ pub(super) fn tell(waiting: Vec<Waiter>, answers: Result<Vec<Result<(), WriteErr
         }
     }
     for (home, answered) in homes {
-        match home {
-            Some(home) => home.tell(answered),
-            None => answered.tell(),
-        }
-    }
-}
-
-fn is_same(one: Option<&Arc<Home>>, other: Option<&Arc<Home>>) -> bool {
-    match (one, other) {
-        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
-        (None, None) => true,
-        (Some(_), None) | (None, Some(_)) => false,
+        home.tell(answered);
     }
 }
 
@@ -109,23 +99,46 @@ impl Answered {
         }
     }
 
+    /// What panics while one session is told, a waker of its handlers perhaps, is not to keep the others from their answers.
     fn tell(self) {
         for (live, answers) in self.0 {
-            live.stored(&answers);
+            if catch_unwind(AssertUnwindSafe(|| live.stored(&answers))).is_err() {
+                tracing::error!(session = %live.id(), "panicked while it was told what the store has answered");
+            }
         }
     }
 }
 
-/// The homes of a server's sessions: one for each runtime in which there are any.
-#[derive(Clone, Default)]
-pub(super) struct Homes(Arc<Mutex<Vec<Weak<Home>>>>);
+/// The homes of a server's sessions: one for each runtime in which there are any, and one for those that have none.
+#[derive(Clone)]
+pub(super) struct Homes(Arc<Known>);
+
+struct Known {
+    /// Sessions are told in runtimes at all.
+    in_runtimes: bool,
+    homes: Mutex<Vec<Weak<Home>>>,
+}
 
 impl Homes {
-    /// The home of sessions that are first written in this runtime, or outside of any.
+    /// Each session is told in the runtime in which it is first written.
+    pub(super) fn in_runtimes() -> Self {
+        Self::new(true)
+    }
+
+    /// All are told where the store is asked: in a simulation, which has one runtime and its own order of things.
+    pub(super) fn at_the_store() -> Self {
+        Self::new(false)
+    }
+
+    fn new(in_runtimes: bool) -> Self {
+        Self(Arc::new(Known { in_runtimes, homes: Mutex::default() }))
+    }
+
+    /// The home of sessions that are first written here.
     fn here(&self) -> Arc<Home> {
-        let runtime = Handle::try_current().ok();
+        let runtime = self.0.in_runtimes.then(Handle::try_current).and_then(Result::ok);
         let id = runtime.as_ref().map(Handle::id);
-        let mut homes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut homes = self.0.homes.lock().unwrap_or_else(PoisonError::into_inner);
         let there = homes.iter().filter_map(Weak::upgrade).find(|home| home.id() == id);
         there.unwrap_or_else(|| {
             homes.retain(|home| home.strong_count() > 0);
@@ -138,7 +151,7 @@ impl Homes {
 
 /// Where a session is told: always in the same runtime, so that its answers come in the order of its records.
 pub(in crate::sessions) struct Home {
-    /// `None`: by the store's thread.
+    /// `None`: by whoever asks the store.
     runtime: Option<Handle>,
     queue: Mutex<Queue>,
 }

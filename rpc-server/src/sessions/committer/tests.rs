@@ -221,6 +221,31 @@ async fn a_session_is_told_in_the_runtime_of_its_first_write() {
     assert_eq!(home.waiting(), 0);
 }
 
+/// The waker of a program's own executor: its panic is no reason for others to wait for ever.
+#[tokio::test]
+async fn a_waker_that_panics_keeps_nobody_else_from_their_answers() {
+    struct Panics;
+    impl std::task::Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("the test wants the waker to panic");
+        }
+    }
+    let store = Arc::new(Gated::default());
+    store.set_open(true);
+    let sessions = sessions(&store);
+    let (first, second) = (open(&sessions, 1).await.unwrap(), open(&sessions, 2).await.unwrap());
+    let mut ending = Box::pin(first.live.request(|session, _, request| session.abort(request)));
+    let waker = std::task::Waker::from(Arc::new(Panics));
+    assert!(ending.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
+    spin_until(|| first.live.home().unwrap().waiting() == 1);
+    for opened in [&first, &second] {
+        // Also who is told after the batch in which it happened.
+        let waited = opened.live.request(|session, _, request| session.abort(request));
+        let waited = tokio::time::timeout(std::time::Duration::from_secs(30), waited).await;
+        assert!(waited.is_ok(), "nobody is told any more");
+    }
+}
+
 /// One of several runtimes ends before the others, and its sessions live on in them.
 #[test]
 fn a_runtime_that_ends_takes_no_answer_with_it() {
