@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::link::{Forged, Plan, World};
-use super::seeds::plan as any_plan;
+use super::seeds::{crashing, cut_after_every_byte, ended, interrupted, plan as any_plan};
 use super::{Random, messages};
 use crate::dialog::Terms;
 use crate::frame::{Credit, Frame, Received};
@@ -38,8 +38,7 @@ fn plan(seed: u64) -> Plan {
 fn every_call_ends_with_every_message_once_although_nothing_is_kept() {
     let (mut deaths, mut rereads) = (0, 0);
     for seed in 0..SEEDS {
-        let mut world = World::new(plan(seed));
-        world.run(60_000);
+        let world = ended(plan(seed));
         deaths += world.deaths;
         rereads += world.rereads;
     }
@@ -51,10 +50,7 @@ fn every_call_ends_with_every_message_once_although_nothing_is_kept() {
 fn interrupted_calls_whose_sources_are_read_again_go_on_from_their_secured_points() {
     let (mut interruptions, mut rereads) = (0, 0);
     for seed in 0..SEEDS / 2 {
-        let mut plan = plan(seed);
-        plan.interruptions = 1 + (seed % 7) as u32;
-        let mut world = World::new(plan);
-        world.run(60_000);
+        let world = ended(interrupted(plan(seed)));
         interruptions += world.interruptions;
         rereads += world.rereads;
     }
@@ -66,43 +62,16 @@ fn interrupted_calls_whose_sources_are_read_again_go_on_from_their_secured_point
 fn durable_calls_whose_sources_are_read_again_survive_crashes() {
     let (mut crashes, mut rereads) = (0, 0);
     for seed in 0..SEEDS {
-        let mut plan = plan(seed);
-        plan.crashes = 1 + (seed % 7) as u32;
-        plan.configs[1].durable = true;
-        let mut world = World::new(plan);
-        world.run(60_000);
+        let world = ended(crashing(plan(seed)));
         crashes += world.crashes;
         rereads += world.rereads;
     }
     assert!(crashes > 4_000 && rereads > 500, "{crashes} crashes, {rereads} sources read again");
 }
 
-/// The first connection dies after each byte of the exchange, in both directions together; the second lives.
 #[test]
 fn a_call_of_each_kind_survives_a_cut_after_every_byte() {
-    for messages in [[1, 1], [4, 1], [1, 4], [4, 4], [0, 0]] {
-        let mut bytes = 0;
-        loop {
-            let mut plan = plan(5);
-            let policy = Checkpoint {
-                every_messages: Some(2),
-                every_bytes: None,
-                every: None,
-                secure: Secure::Automatic,
-            };
-            plan.configs = [0, 1].map(|_| Config { checkpoint: Some(policy), ..Config::default() });
-            (plan.messages, plan.message_bytes, plan.explicit) = (messages, 30, bytes % 2 == 0);
-            (plan.exact, plan.life_bytes, plan.deaths) = (true, bytes, 1);
-            (plan.transport_bytes, plan.slowness, plan.rereads) = (1 << 20, [1; 2], [true; 2]);
-            let mut world = World::new(plan);
-            world.run(2_000);
-            if world.deaths == 0 {
-                break;
-            }
-            bytes += 1;
-        }
-        assert!(bytes > 30, "{bytes} bytes are no exchange");
-    }
+    cut_after_every_byte(|bytes| Plan { explicit: bytes % 2 == 0, rereads: [true; 2], ..plan(5) });
 }
 
 /// A byte of a message that is given again is another one, or there are fewer messages.

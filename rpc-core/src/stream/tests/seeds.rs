@@ -76,6 +76,52 @@ pub(super) fn plan(seed: u64) -> Plan {
     }
 }
 
+/// The world of `plan` when its call has come to the end.
+pub(super) fn ended(plan: Plan) -> World {
+    let mut world = World::new(plan);
+    world.run(60_000);
+    world
+}
+
+/// Both processes die, more than once in most runs.
+pub(super) fn interrupted(plan: Plan) -> Plan {
+    Plan { interruptions: 1 + (plan.seed % 7) as u32, ..plan }
+}
+
+/// The server dies, more than once in most runs, and has a store.
+pub(super) fn crashing(mut plan: Plan) -> Plan {
+    plan.crashes = 1 + (plan.seed % 7) as u32;
+    plan.configs[1].durable = true;
+    plan
+}
+
+/// The first connection dies after each byte of the exchange, in both directions together; the second lives.
+pub(super) fn cut_after_every_byte(plan: impl Fn(usize) -> Plan) {
+    for messages in [[1, 1], [4, 1], [1, 4], [4, 4], [0, 0]] {
+        let mut bytes = 0;
+        loop {
+            let mut plan = plan(bytes);
+            let policy = Checkpoint {
+                every_messages: Some(2),
+                every_bytes: None,
+                every: None,
+                secure: Secure::Automatic,
+            };
+            plan.configs = [0, 1].map(|_| Config { checkpoint: Some(policy), ..Config::default() });
+            (plan.messages, plan.message_bytes) = (messages, 30);
+            (plan.exact, plan.life_bytes, plan.deaths) = (true, bytes, 1);
+            (plan.transport_bytes, plan.slowness) = (1 << 20, [1; 2]);
+            let mut world = World::new(plan);
+            world.run(2_000);
+            if world.deaths == 0 {
+                break;
+            }
+            bytes += 1;
+        }
+        assert!(bytes > 30, "{bytes} bytes are no exchange");
+    }
+}
+
 /// Of both sides: the same, or each its own.
 fn windows(random: &mut Random) -> [Position; 2] {
     let window =
@@ -89,8 +135,7 @@ fn windows(random: &mut Random) -> [Position; 2] {
 fn every_call_ends_with_every_message_once_whatever_the_link_does() {
     let (mut deaths, mut resumes) = (0, 0);
     for seed in 0..SEEDS {
-        let mut world = World::new(plan(seed));
-        world.run(60_000);
+        let world = ended(plan(seed));
         deaths += world.deaths;
         resumes += world.peers[1].flow.progress().resumes;
     }
@@ -103,10 +148,7 @@ fn every_call_ends_with_every_message_once_whatever_the_link_does() {
 fn every_interrupted_call_goes_on_from_its_last_secured_points() {
     let (mut interruptions, mut kept) = (0, 0);
     for seed in 0..SEEDS / 2 {
-        let mut plan = plan(seed);
-        plan.interruptions = 1 + (seed % 7) as u32;
-        let mut world = World::new(plan);
-        world.run(60_000);
+        let world = ended(interrupted(plan(seed)));
         interruptions += world.interruptions;
         kept += u32::from(world.resumed_at > Position::ORIGIN);
     }
@@ -123,11 +165,7 @@ fn every_interrupted_call_goes_on_from_its_last_secured_points() {
 fn every_durable_call_ends_with_every_message_once_however_often_its_server_crashes() {
     let (mut crashes, mut repeated, mut kept) = (0, 0, 0);
     for seed in 0..SEEDS {
-        let mut plan = plan(seed);
-        plan.crashes = 1 + (seed % 7) as u32;
-        plan.configs[1].durable = true;
-        let mut world = World::new(plan);
-        world.run(60_000);
+        let world = ended(crashing(plan(seed)));
         crashes += world.crashes;
         repeated += world.repeated;
         kept += u32::from(world.store.requests.is_some());
@@ -174,8 +212,7 @@ fn a_restored_handler_that_gives_something_else_is_found_out_before_anything_new
 fn a_seed_gives_the_same_run_twice() {
     for seed in [3, 77, 1_234] {
         let [first, second] = [0, 1].map(|_| {
-            let mut world = World::new(plan(seed));
-            world.run(60_000);
+            let world = ended(plan(seed));
             (world.now, world.deaths, world.written_bytes, world.peers[0].flow.progress())
         });
         assert_eq!(first, second);
@@ -245,31 +282,7 @@ fn a_hundred_thousand_tiny_messages_share_frames_and_stay_within_the_window() {
     assert!(world.kept_bytes[1] <= 1 << 15);
 }
 
-/// The first connection dies after each byte of the exchange, in both directions together; the second lives.
 #[test]
 fn a_call_of_each_kind_survives_a_cut_after_every_byte() {
-    for messages in [[1, 1], [4, 1], [1, 4], [4, 4], [0, 0]] {
-        let mut bytes = 0;
-        loop {
-            let mut plan = plan(5);
-            let policy = Checkpoint {
-                every_messages: Some(2),
-                every_bytes: None,
-                every: None,
-                secure: Secure::Automatic,
-            };
-            plan.configs = [0, 1].map(|_| Config { checkpoint: Some(policy), ..Config::default() });
-            (plan.messages, plan.message_bytes, plan.explicit) = (messages, 30, false);
-            (plan.exact, plan.life_bytes, plan.deaths) = (true, bytes, 1);
-            plan.delay = [Duration::from_millis(1); 2];
-            (plan.transport_bytes, plan.slowness) = (1 << 20, [1; 2]);
-            let mut world = World::new(plan);
-            world.run(2_000);
-            if world.deaths == 0 {
-                break;
-            }
-            bytes += 1;
-        }
-        assert!(bytes > 30, "{bytes} bytes are no exchange");
-    }
+    cut_after_every_byte(|_| Plan { explicit: false, delay: [Duration::from_millis(1); 2], ..plan(5) });
 }
