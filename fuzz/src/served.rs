@@ -57,6 +57,7 @@ pub(super) static METHODS: [MethodPolicy; 8] = [
     },
     MethodPolicy {
         checkpoint: Some(POINTS),
+        dialog: true,
         ..MethodPolicy::plain("/fuzz.v1.Methods/Talk", MethodKind::Bidirectional)
     },
     MethodPolicy {
@@ -64,6 +65,7 @@ pub(super) static METHODS: [MethodPolicy; 8] = [
         kind: MethodKind::Bidirectional,
         record: Record::Memory,
         checkpoint: Some(POINTS),
+        dialog: true,
         half_duplex: true,
         ..PROTECTED
     },

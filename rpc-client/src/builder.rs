@@ -111,12 +111,13 @@ impl Builder {
     /// that are not declared are plain: they are called once, and if the session was not granted their service, with
     /// the token and without the session. Default: none declared, and the session may use what its principal may.
     ///
-    /// A service with a policy adds the units that its methods can use to the proposal; all but these cost nothing until
-    /// they are used, and each can be [left out](Self::without_unit):
+    /// A service with a policy adds the units that its methods can use to the proposal, and each can be
+    /// [left out](Self::without_unit):
     ///
     /// - methods with checkpoints: minor synchronize, resume, activity, and durable, which a server with a durable store
     ///   agrees on;
-    /// - methods that stream both ways with checkpoints: typed data, expedited data, major synchronize, resynchronize;
+    /// - those of them that have a `dialog`, as methods that stream both ways do unless they say otherwise: typed data,
+    ///   expedited data, major synchronize, resynchronize;
     /// - those of them that are `half_duplex`: half-duplex and exceptions.
     pub fn service<S: Described>(mut self) -> Self {
         if !self.services.iter().any(|policy| policy.name == S::POLICY.name) {

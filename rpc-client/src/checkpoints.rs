@@ -26,7 +26,7 @@ pub trait CheckpointsExt: Sized {
     ///
     /// # Errors
     ///
-    /// FAILED_PRECONDITION with the reason DIALOG_REQUIRED: the call has none, because its method has no `checkpoint`, or its
+    /// FAILED_PRECONDITION with the reason DIALOG_REQUIRED: the call has none, because its method has no `dialog`, or its
     /// session neither the unit resume nor any unit of the dialog.
     fn dialog(&self) -> Result<Dialog, Status>;
 
@@ -56,8 +56,8 @@ impl<M> CheckpointsExt for Response<M> {
     fn dialog(&self) -> Result<Dialog, Status> {
         let dialog = self.extensions().get::<Checkpoints>().map(Checkpoints::dialog);
         dialog.filter(|dialog| dialog.check().is_ok()).ok_or_else(|| {
-            let message = "the call has no dialog: its method needs a `checkpoint`, and its session the unit resume and one \
-                           of the dialog";
+            let message = "the call has no dialog: its method needs a `checkpoint` and a `dialog`, which those have that stream \
+                           both ways, and its session the unit resume and one of the dialog";
             refusal(Reason::DialogRequired, message, None)
         })
     }

@@ -8,7 +8,6 @@ use rpc_core::initiator::renewal::{Renewal, Rotation};
 use rpc_core::negotiate::{
     Agreement, FirstTurn, FirstTurnProposal, Grant, Offer, ServiceGrant, ServiceRequest, Unit, Units,
 };
-use rpc_core::policy::MethodKind;
 use rpc_proto::pb::session::v1::{self as pb, AbortRequest, OpenRequest, OpenResponse};
 use rpc_proto::status::Details;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
@@ -31,7 +30,7 @@ pub(crate) const SLOTS_MAX: u32 = 1 << 16;
 
 /// What streams with checkpoints use, and activities, which are such streams; and what lets them outlive the server.
 const STREAM_UNITS: [Unit; 4] = [Unit::Resume, Unit::MinorSynchronize, Unit::Activity, Unit::Durable];
-/// What those that stream both ways can use beside.
+/// What those that have a dialog can use beside.
 const DIALOG_UNITS: [Unit; 4] =
     [Unit::TypedData, Unit::ExpeditedData, Unit::MajorSynchronize, Unit::Resynchronize];
 /// And those in which one side speaks at a time.
@@ -241,13 +240,12 @@ fn service(request: &ServiceRequest) -> pb::ServiceRequest {
     }
 }
 
-/// `units` with those that the declared methods can use and that cost nothing until they are used: a method that streams
-/// both ways has one more frame in each attempt but the first.
+/// `units` with those that the declared methods can use.
 pub(crate) fn usable(policies: &Policies, units: Units) -> Units {
     let methods = policies.services().iter().flat_map(|service| service.methods);
     let streams = methods.filter(|method| method.checkpoint.is_some());
     streams.fold(units, |units, method| {
-        let dialog: &[Unit] = if method.kind == MethodKind::Bidirectional { &DIALOG_UNITS } else { &[] };
+        let dialog: &[Unit] = if method.dialog { &DIALOG_UNITS } else { &[] };
         let turns: &[Unit] = if method.half_duplex { &TURN_UNITS } else { &[] };
         STREAM_UNITS.iter().chain(dialog).chain(turns).copied().fold(units, Units::with)
     })
@@ -265,7 +263,7 @@ pub(crate) fn needed(policies: &Policies) -> Vec<ServiceRequest> {
 
 #[cfg(test)]
 mod tests {
-    use rpc_core::policy::{Checkpoint, Delivery, MethodPolicy, Secure, ServicePolicy};
+    use rpc_core::policy::{Checkpoint, Delivery, MethodKind, MethodPolicy, Secure, ServicePolicy};
 
     use super::*;
 
@@ -281,6 +279,7 @@ mod tests {
     };
     const TALK: MethodPolicy = MethodPolicy {
         checkpoint: Some(EVERY),
+        dialog: true,
         ..MethodPolicy::plain("/s.S/Talk", MethodKind::Bidirectional)
     };
     const IN_TURN: MethodPolicy = MethodPolicy { half_duplex: true, ..TALK };

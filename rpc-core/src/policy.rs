@@ -50,7 +50,9 @@ pub struct MethodPolicy {
     pub checkpoint: Option<Checkpoint>,
     /// Class of methods whose calls do not run at the same time; `None`: they do.
     pub exclusive: Option<Exclusive>,
-    /// One side speaks at a time.
+    /// The two sides may say something beside the messages; only with a `checkpoint`.
+    pub dialog: bool,
+    /// One side speaks at a time; only with a dialog.
     pub half_duplex: bool,
     /// The handler's cancellation token is cancelled when its session lapses, whatever `cancellation` says; only where
     /// [protected](MethodPolicy::is_protected).
@@ -72,6 +74,7 @@ impl MethodPolicy {
             reply_bytes_max: None,
             checkpoint: None,
             exclusive: None,
+            dialog: false,
             half_duplex: false,
             dead_man: false,
         }

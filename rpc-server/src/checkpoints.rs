@@ -102,7 +102,8 @@ impl<M> CheckpointsExt for Request<M> {
         let dialog = self.extensions().get::<Checkpoints>().map(Checkpoints::dialog);
         let Some(dialog) = dialog.filter(|dialog| dialog.check().is_ok()) else {
             let text = "the handler works by dialog, and the call has none: it needs a caller that reads control frames, a \
-                        session with the unit resume and a unit of the dialog, and its method a `checkpoint`";
+                        session with the unit resume and a unit of the dialog, and its method a `checkpoint` and a \
+                        `dialog`, which those have that stream both ways";
             return Err(Refusal::new(Reason::DialogRequired, text).into());
         };
         Ok(dialog)

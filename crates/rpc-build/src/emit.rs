@@ -57,6 +57,7 @@ fn method_policy(method: &Method, policy: &str) -> String {
         reply_bytes_max,
         checkpoint,
         exclusive,
+        dialog,
         half_duplex,
         dead_man,
     } = method;
@@ -73,6 +74,7 @@ fn method_policy(method: &Method, policy: &str) -> String {
          reply_bytes_max: {reply_bytes_max},\n\
          checkpoint: {checkpoint},\n\
          exclusive: {exclusive},\n\
+         dialog: {dialog},\n\
          half_duplex: {half_duplex},\n\
          dead_man: {dead_man},\n}},\n",
         timeout = option(timeout.map(duration)),

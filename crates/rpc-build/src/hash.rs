@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::table::{Checkpoint, Exclusive, Method, Service};
 
 /// Begins every serialisation; a change of the layout below must change it.
-const LAYOUT: u8 = 2;
+const LAYOUT: u8 = 3;
 
 /// XXH3-64 of the table's canonical serialisation.
 ///
@@ -67,6 +67,7 @@ impl Writer {
         self.option(method.reply_bytes_max, |bytes, max| bytes.number(u64::from(max)));
         self.option(method.checkpoint, Self::checkpoint);
         self.option(method.exclusive.as_ref(), Self::exclusive);
+        self.byte(u8::from(method.dialog));
         self.byte(u8::from(method.half_duplex));
         self.byte(u8::from(method.dead_man));
     }
@@ -136,6 +137,7 @@ mod tests {
             reply_bytes_max: None,
             checkpoint: None,
             exclusive: None,
+            dialog: false,
             half_duplex: false,
             dead_man: false,
         }
@@ -147,7 +149,7 @@ mod tests {
 
     #[test]
     fn the_serialisation_never_changes_unnoticed() {
-        let mut expected = vec![2, 6, 0, 0, 0, 0, 0, 0, 0];
+        let mut expected = vec![3, 6, 0, 0, 0, 0, 0, 0, 0];
         expected.extend_from_slice(b"a.v1.A");
         expected.extend_from_slice(&[0; 8]);
         expected.extend_from_slice(&[1, 0, 0, 0, 0, 0, 0, 0]);
@@ -155,7 +157,7 @@ mod tests {
         expected.extend_from_slice(b"/a.v1.A/M");
         expected.extend_from_slice(&[0, 0, 2, 2, 0, 0]);
         expected.extend_from_slice(&[0; 8]);
-        expected.extend_from_slice(&[0, 0, 0, 0, 0]);
+        expected.extend_from_slice(&[0, 0, 0, 0, 0, 0]);
         assert_eq!(serialise(&service(vec![method("/a.v1.A/M")])), expected);
     }
 
@@ -197,6 +199,7 @@ mod tests {
             },
             Method { exclusive: Some(bulk.clone()), ..plain.clone() },
             Method { exclusive: Some(Exclusive { scope: ExclusiveScope::Session, ..bulk }), ..plain.clone() },
+            Method { dialog: true, ..plain.clone() },
             Method { half_duplex: true, ..plain.clone() },
             Method { dead_man: true, ..plain },
         ];

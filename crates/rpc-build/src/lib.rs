@@ -58,6 +58,7 @@
 //! | `checkpoint` | none | on a method that does not stream; with none of `every_messages`, `every_bytes`, `every` |
 //! | `exclusive` | none | longer than [`CLASS_BYTES_MAX`], with anything but printable ASCII |
 //! | `exclusive_scope` | `PRINCIPAL`, where there is a class | without `exclusive` |
+//! | `dialog` | on a method with `checkpoint` that streams both ways | `true` without `checkpoint`; `false` with `half_duplex` |
 //! | `half_duplex` | full duplex | on a method that does not stream both ways; without `checkpoint` |
 //! | `dead_man` | off | where nothing is recorded |
 //!

@@ -58,6 +58,7 @@ impl<'a> Resolver<'a> {
             reply_bytes_max: self.reply_bytes_max(delivery)?,
             checkpoint: self.checkpoint()?,
             exclusive: self.exclusive()?,
+            dialog: self.dialog()?,
             half_duplex: self.half_duplex()?,
             dead_man: self.dead_man(delivery)?,
         })
@@ -222,6 +223,22 @@ impl<'a> Resolver<'a> {
                 "exclusive_scope",
                 "`exclusive_scope` needs `exclusive`: without a class no calls exclude each other",
             )),
+        }
+    }
+
+    fn dialog(&self) -> Result<bool, Problem> {
+        let checkpoint = self.options.checkpoint.is_some();
+        match self.options.dialog {
+            Some(true) if !checkpoint => Err(self.wrong(
+                "dialog",
+                "`dialog` needs `checkpoint`: what is said beside the messages has its place among sync points",
+            )),
+            Some(false) if self.options.half_duplex => Err(self.wrong(
+                "dialog",
+                "`dialog: false` contradicts `half_duplex`: turns are passed in the dialog of a stream",
+            )),
+            Some(dialog) => Ok(dialog),
+            None => Ok(checkpoint && self.kind == MethodKind::Bidirectional),
         }
     }
 

@@ -29,6 +29,7 @@ pub(crate) struct Method {
     pub(crate) reply_bytes_max: Option<u32>,
     pub(crate) checkpoint: Option<Checkpoint>,
     pub(crate) exclusive: Option<Exclusive>,
+    pub(crate) dialog: bool,
     pub(crate) half_duplex: bool,
     pub(crate) dead_man: bool,
 }

@@ -51,8 +51,8 @@ pub(crate) fn resumption_overlooked() -> Status {
 
 /// The call has no dialog, or has not begun.
 pub(crate) fn without_dialog() -> Status {
-    let message = "the call has no dialog: it needs a method with checkpoints, a session with the unit resume and a \
-                   unit of the dialog, and has to have begun";
+    let message = "the call has no dialog: it needs a method with a `checkpoint` and a `dialog`, a session with the unit \
+                   resume and a unit of the dialog, and has to have begun";
     Refusal::new(Reason::DialogRequired, message).into_status()
 }
 

@@ -37,6 +37,11 @@ pub struct MethodOptions {
     /// cancelled, whatever `cancellation` says. Only with AT_MOST_ONCE and EXACTLY_ONCE.
     #[prost(bool, tag = "12")]
     pub dead_man: bool,
+    /// Whether the two sides of a stream may say something beside its messages: turns, typed and expedited data, major sync
+    /// points, resynchronization, each where the session has its unit. A stream with a dialog is a little dearer, and keeps
+    /// all messages until they are secured. Unset: methods that stream both ways have one. Only with `checkpoint`.
+    #[prost(bool, optional, tag = "13")]
+    pub dialog: ::core::option::Option<bool>,
 }
 /// Nested message and enum types in `MethodOptions`.
 pub mod method_options {
@@ -2022,7 +2027,7 @@ pub mod session_service_server {
 pub static SESSION_SERVICE_POLICY: ::rpc_core::policy::ServicePolicy = ::rpc_core::policy::ServicePolicy {
     name: "session.v1.SessionService",
     version: 0,
-    hash: 0xaa8492661556de81,
+    hash: 0x79849f1bce738c3e,
     methods: &[
         ::rpc_core::policy::MethodPolicy {
             path: "/session.v1.SessionService/Open",
@@ -2036,6 +2041,7 @@ pub static SESSION_SERVICE_POLICY: ::rpc_core::policy::ServicePolicy = ::rpc_cor
             reply_bytes_max: ::core::option::Option::None,
             checkpoint: ::core::option::Option::None,
             exclusive: ::core::option::Option::None,
+            dialog: false,
             half_duplex: false,
             dead_man: false,
         },
@@ -2051,6 +2057,7 @@ pub static SESSION_SERVICE_POLICY: ::rpc_core::policy::ServicePolicy = ::rpc_cor
             reply_bytes_max: ::core::option::Option::None,
             checkpoint: ::core::option::Option::None,
             exclusive: ::core::option::Option::None,
+            dialog: false,
             half_duplex: false,
             dead_man: false,
         },
@@ -2066,6 +2073,7 @@ pub static SESSION_SERVICE_POLICY: ::rpc_core::policy::ServicePolicy = ::rpc_cor
             reply_bytes_max: ::core::option::Option::None,
             checkpoint: ::core::option::Option::None,
             exclusive: ::core::option::Option::None,
+            dialog: false,
             half_duplex: false,
             dead_man: false,
         },
@@ -2081,6 +2089,7 @@ pub static SESSION_SERVICE_POLICY: ::rpc_core::policy::ServicePolicy = ::rpc_cor
             reply_bytes_max: ::core::option::Option::None,
             checkpoint: ::core::option::Option::None,
             exclusive: ::core::option::Option::None,
+            dialog: false,
             half_duplex: false,
             dead_man: false,
         },
@@ -2096,6 +2105,7 @@ pub static SESSION_SERVICE_POLICY: ::rpc_core::policy::ServicePolicy = ::rpc_cor
             reply_bytes_max: ::core::option::Option::None,
             checkpoint: ::core::option::Option::None,
             exclusive: ::core::option::Option::None,
+            dialog: false,
             half_duplex: false,
             dead_man: false,
         },
@@ -2111,6 +2121,7 @@ pub static SESSION_SERVICE_POLICY: ::rpc_core::policy::ServicePolicy = ::rpc_cor
             reply_bytes_max: ::core::option::Option::None,
             checkpoint: ::core::option::Option::None,
             exclusive: ::core::option::Option::None,
+            dialog: false,
             half_duplex: false,
             dead_man: false,
         },
@@ -2661,7 +2672,7 @@ pub mod admin_service_server {
 pub static ADMIN_SERVICE_POLICY: ::rpc_core::policy::ServicePolicy = ::rpc_core::policy::ServicePolicy {
     name: "session.v1.AdminService",
     version: 0,
-    hash: 0xc0de5840d2eb817b,
+    hash: 0xe0dbc5e38fb39419,
     methods: &[
         ::rpc_core::policy::MethodPolicy {
             path: "/session.v1.AdminService/Stats",
@@ -2675,6 +2686,7 @@ pub static ADMIN_SERVICE_POLICY: ::rpc_core::policy::ServicePolicy = ::rpc_core:
             reply_bytes_max: ::core::option::Option::None,
             checkpoint: ::core::option::Option::None,
             exclusive: ::core::option::Option::None,
+            dialog: false,
             half_duplex: false,
             dead_man: false,
         },
@@ -2690,6 +2702,7 @@ pub static ADMIN_SERVICE_POLICY: ::rpc_core::policy::ServicePolicy = ::rpc_core:
             reply_bytes_max: ::core::option::Option::None,
             checkpoint: ::core::option::Option::None,
             exclusive: ::core::option::Option::None,
+            dialog: false,
             half_duplex: false,
             dead_man: false,
         },

@@ -188,12 +188,16 @@ impl Units {
     ///
     /// The unit that is off and without which the method is refused.
     pub fn takes_turns(self, method: &MethodPolicy) -> Result<bool, Unit> {
-        let has_dialog = method.kind == MethodKind::Bidirectional && method.checkpoint.is_some();
+        let both_ways = method.kind == MethodKind::Bidirectional && method.checkpoint.is_some();
         //= O-27
         match (method.half_duplex, self.contains(Unit::HalfDuplex)) {
             (true, false) => Err(Unit::HalfDuplex),
             (true, true) => Ok(true),
-            (false, is_on) => Ok(is_on && has_dialog && !self.contains(Unit::Duplex)),
+            (false, true) if both_ways && !self.contains(Unit::Duplex) => {
+                // Without a dialog nobody could pass the turn.
+                if method.dialog { Ok(true) } else { Err(Unit::Duplex) }
+            }
+            (false, _) => Ok(false),
         }
     }
 
@@ -341,18 +345,21 @@ mod tests {
             Checkpoint { every_messages: Some(1), every_bytes: None, every: None, secure: Secure::Automatic };
         let talk = MethodPolicy {
             checkpoint: Some(checkpoint),
+            dialog: true,
             ..MethodPolicy::plain("/radio.v1.Radio/Talk", MethodKind::Bidirectional)
         };
         let declared = MethodPolicy { half_duplex: true, ..talk };
+        let without = MethodPolicy { dialog: false, ..talk };
         let table = [
-            // on, a method that declares it, one that does not
-            (Units::KERNEL, Err(HalfDuplex), Ok(false)),
-            (set(&[Duplex]), Err(HalfDuplex), Ok(false)),
-            (set(&[HalfDuplex]), Ok(true), Ok(true)),
-            (set(&[Duplex, HalfDuplex]), Ok(true), Ok(false)),
+            // on, a method that declares it, one that does not, one that has no dialog
+            (Units::KERNEL, Err(HalfDuplex), Ok(false), Ok(false)),
+            (set(&[Duplex]), Err(HalfDuplex), Ok(false), Ok(false)),
+            (set(&[HalfDuplex]), Ok(true), Ok(true), Err(Duplex)),
+            (set(&[Duplex, HalfDuplex]), Ok(true), Ok(false), Ok(false)),
         ];
-        for (on, declares, silent) in table {
-            assert_eq!((on.takes_turns(&declared), on.takes_turns(&talk)), (declares, silent), "{on:?}");
+        for (on, declares, silent, mute) in table {
+            let turns = [declared, talk, without].map(|method| on.takes_turns(&method));
+            assert_eq!(turns, [declares, silent, mute], "{on:?}");
         }
         let upload = MethodPolicy { kind: MethodKind::ClientStreaming, ..talk };
         let plain = MethodPolicy { checkpoint: None, ..talk };

@@ -178,7 +178,7 @@ impl Resuming {
             let response = match self.case.points {
                 Points::None => self.flow.down(order).await?,
                 Points::Kept => self.flow.down_kept(order).await?,
-                Points::Sparse | Points::Reread => self.flow.down_sparse(order).await?,
+                Points::Sparse | Points::Reread | Points::Dialog => self.flow.down_sparse(order).await?,
             };
             return Ok((response.into_inner(), None));
         }
@@ -190,6 +190,7 @@ impl Resuming {
             Points::None => self.flow.both(sent).await?,
             Points::Kept => self.flow.both_kept(sent).await?,
             Points::Sparse | Points::Reread => self.flow.both_sparse(sent).await?,
+            Points::Dialog => self.flow.both_dialog(sent).await?,
         };
         Ok((response.into_inner(), requests))
     }

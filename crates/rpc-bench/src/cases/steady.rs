@@ -161,7 +161,7 @@ async fn calls(session: Session, lane: u64, until: Instant) -> Result<Done, Benc
 
 /// Up and down in turns.
 async fn streams(session: Session, points: Points, until: Instant) -> Result<Done, BenchError> {
-    let needs = FlowNeeds { points, size: SIZE, blake3: false, both: false };
+    let needs = FlowNeeds { points, size: SIZE, blake3: false };
     let (mut caller, mut done) = (FlowCaller::new(session, needs), Done::default());
     while Instant::now() < until {
         let time = STREAM.min(until - Instant::now());

@@ -37,6 +37,8 @@ pub(crate) enum Points {
     Sparse,
     /// After 1 MiB, and the source can be read again, so that nothing is kept. Not both ways.
     Reread,
+    /// After 1 MiB, and the sides could say something beside the messages. Only both ways.
+    Dialog,
 }
 
 /// One case.
@@ -60,8 +62,8 @@ impl Stream {
         address: SocketAddr,
     ) -> Result<Box<dyn Load>, BenchError> {
         let Self { kind, points, size, blake3 } = self;
-        let needs = FlowNeeds { points, size, blake3, both: kind == Kind::Both };
-        let connected = variants::flow(variant, address, needs, Prepare { kind: self.kind }).await?;
+        let needs = FlowNeeds { points, size, blake3 };
+        let connected = variants::flow(variant, address, needs, Prepare { kind }).await?;
         Ok(Box::new(Streaming { streams: connected.made, session: connected.session }))
     }
 
@@ -160,7 +162,7 @@ impl Group for Streams {
 }
 
 /// Who takes part: name, variant, sync points, BLAKE3.
-const ENTRIES: [(&str, Variant, Points, bool); 8] = [
+const ENTRIES: [(&str, Variant, Points, bool); 9] = [
     (USUAL, Variant::Tonic, Points::None, false),
     (BEST, Variant::TonicBest, Points::None, false),
     (FLOOR, Variant::H2, Points::None, false),
@@ -168,12 +170,16 @@ const ENTRIES: [(&str, Variant, Points, bool); 8] = [
     ("session, a point each 40 messages", Variant::Session, Points::Kept, false),
     ("session, a point each MiB", Variant::Session, Points::Sparse, false),
     ("session, each MiB, source read again", Variant::Session, Points::Reread, false),
+    ("session, each MiB, dialog", Variant::Session, Points::Dialog, false),
     ("session, each MiB, BLAKE3", Variant::Session, Points::Sparse, true),
 ];
 
 fn contest(kind: Kind, size: usize, name: &str) -> Contest {
-    let entries =
-        ENTRIES.into_iter().filter(|(_, _, points, _)| kind != Kind::Both || *points != Points::Reread);
+    let entries = ENTRIES.into_iter().filter(|(_, _, points, _)| match points {
+        Points::Reread => kind != Kind::Both,
+        Points::Dialog => kind == Kind::Both,
+        Points::None | Points::Kept | Points::Sparse => true,
+    });
     let entries = entries.map(|(name, variant, points, blake3)| {
         let case = Case::Stream(Stream { kind, size, points, blake3 });
         Entry { name, variant, durable: false, case }

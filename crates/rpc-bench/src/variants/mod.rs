@@ -192,9 +192,6 @@ pub(crate) struct FlowNeeds {
     pub(crate) size: usize,
     /// Whether the two sides compare BLAKE3 beside CRC32C.
     pub(crate) blake3: bool,
-    /// Whether both sides send. Otherwise the session does without the units of dialogs, as it would if its services had
-    /// no method that streams both ways.
-    pub(crate) both: bool,
 }
 
 /// A connected client, and its session if it has one.

@@ -18,7 +18,6 @@ use super::{
     CONCURRENT_STREAMS, CONNECTION_WINDOW_BYTES, EchoNeeds, FRAME_BYTES, FlowNeeds, QUEUE,
     STREAM_WINDOW_BYTES, Serving,
 };
-use crate::cases::streams::Points;
 use crate::error::BenchError;
 use crate::pb::shared as pb;
 use crate::worker::Counters;
@@ -132,26 +131,16 @@ pub(super) async fn echo(
     Ok((session.clone(), shared::EchoCaller::new(session, needs)))
 }
 
-/// What is agreed on where methods stream both ways.
-const DIALOG: [Unit; 4] = [Unit::TypedData, Unit::ExpeditedData, Unit::MajorSynchronize, Unit::Resynchronize];
-
 /// One session over one connection, and its streams.
 pub(super) async fn flow(
     address: SocketAddr,
     needs: FlowNeeds,
 ) -> Result<(Session, shared::FlowCaller<Session>), BenchError> {
-    let builder = builder(address, 1)?;
-    let mut builder = match needs.points {
-        Points::Reread => builder.service::<pb::reread_client::RereadClient<Session>>(),
-        Points::None | Points::Kept | Points::Sparse => {
-            builder.service::<pb::flow_client::FlowClient<Session>>()
-        }
-    };
+    let mut builder = builder(address, 1)?
+        .service::<pb::flow_client::FlowClient<Session>>()
+        .service::<pb::reread_client::RereadClient<Session>>();
     if needs.blake3 {
         builder = builder.require_unit(Unit::Digest);
-    }
-    if !needs.both {
-        builder = DIALOG.into_iter().fold(builder, Builder::without_unit);
     }
     let session = builder.open().await?;
     Ok((session.clone(), shared::FlowCaller::new(session, needs)))

@@ -37,6 +37,11 @@ pub struct MethodOptions {
     /// cancelled, whatever `cancellation` says. Only with AT_MOST_ONCE and EXACTLY_ONCE.
     #[prost(bool, tag = "12")]
     pub dead_man: bool,
+    /// Whether the two sides of a stream may say something beside its messages: turns, typed and expedited data, major sync
+    /// points, resynchronization, each where the session has its unit. A stream with a dialog is a little dearer, and keeps
+    /// all messages until they are secured. Unset: methods that stream both ways have one. Only with `checkpoint`.
+    #[prost(bool, optional, tag = "13")]
+    pub dialog: ::core::option::Option<bool>,
 }
 /// Nested message and enum types in `MethodOptions`.
 pub mod method_options {

@@ -199,6 +199,22 @@ fn options_on_the_wrong_kind_of_method_are_refused() {
 }
 
 #[test]
+fn a_dialog_needs_sync_points_and_turns_need_a_dialog() {
+    assert_method_error(
+        "dialog-checkpoint",
+        UPLOAD,
+        "option (session.v1.method).dialog = true;",
+        "`dialog` needs `checkpoint`: what is said beside the messages has its place among sync points",
+    );
+    assert_method_error(
+        "dialog-half-duplex",
+        CHAT,
+        "option (session.v1.method) = { dialog: false half_duplex: true checkpoint: { every_messages: 1 } };",
+        "`dialog: false` contradicts `half_duplex`: turns are passed in the dialog of a stream",
+    );
+}
+
+#[test]
 fn half_duplex_needs_the_sync_points_of_a_dialog() {
     assert_method_error(
         "half-duplex-checkpoint",
@@ -338,7 +354,7 @@ fn files_that_do_not_parse_or_link_are_told_with_their_place() {
 #[test]
 fn another_version_of_the_options_is_refused() {
     let options = include_str!("../../src/embedded/session/v1/options.proto");
-    let newer = options.replace("bool dead_man = 12;", "bool dead_man = 12;\n  bool later = 13;");
+    let newer = options.replace("bool dead_man = 12;", "bool dead_man = 12;\n  bool later = 99;");
     let user = method(UNARY, "option (session.v1.method).delivery = AT_LEAST_ONCE;");
     let workspace = Workspace::new("errors-newer-options").import("session/v1/options.proto", &newer);
     assert_eq!(

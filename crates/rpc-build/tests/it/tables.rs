@@ -54,9 +54,14 @@ service Bank {
 /// The value of one field in the table of the only method.
 #[track_caller]
 fn field(name: &str, method: &str, field: &str) -> String {
+    field_of("(M) returns (M)", name, method, field)
+}
+
+#[track_caller]
+fn field_of(signature: &str, name: &str, method: &str, field: &str) -> String {
     let file = format!(
         "syntax = \"proto3\";\npackage bank.v1;\nimport \"session/v1/options.proto\";\nmessage M {{}}\n\
-         service Bank {{ option (session.v1.service).scopes = \"bank\"; rpc Call(M) returns (M) {{ {method} }} }}\n"
+         service Bank {{ option (session.v1.service).scopes = \"bank\"; rpc Call{signature} {{ {method} }} }}\n"
     );
     let workspace = Workspace::new(&format!("tables-{name}")).proto("bank.proto", &file);
     workspace.compile().unwrap();
@@ -81,6 +86,25 @@ fn the_standard_idempotency_level_counts_beside_at_most_once_only() {
             assert_eq!(field("idempotency", &method, "delivery"), "::rpc_core::policy::Delivery::Plain");
         }
     }
+}
+
+#[test]
+fn those_have_a_dialog_that_stream_both_ways_unless_they_say_otherwise() {
+    let (upload, download) = ("(stream M) returns (M)", "(M) returns (stream M)");
+    let both = "(stream M) returns (stream M)";
+    for (signature, says, expected) in [
+        (both, "", "true"),
+        (both, "dialog: false", "false"),
+        (upload, "", "false"),
+        (upload, "dialog: true", "true"),
+        (download, "", "false"),
+        (download, "dialog: true", "true"),
+    ] {
+        let method =
+            format!("option (session.v1.method) = {{ checkpoint: {{ every_messages: 1 }} {says} }};");
+        assert_eq!(field_of(signature, "dialog", &method, "dialog"), expected, "{signature} {says}");
+    }
+    assert_eq!(field_of(both, "dialog", "", "dialog"), "false", "a plain stream has none");
 }
 
 #[test]

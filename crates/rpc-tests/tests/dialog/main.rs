@@ -169,6 +169,16 @@ impl TestDialog for Handlers {
         Ok(Response::new(Box::pin(ReceiverStream::new(said))))
     }
 
+    type EchoStream = Words;
+
+    async fn echo(&self, request: Request<Streaming<Word>>) -> Result<Response<Words>, Status> {
+        let refused = request.dialog().err().and_then(|status| status.reason());
+        if refused != Some(Reason::DialogRequired) {
+            return Err(Status::internal(format!("it has a dialog: {refused:?}")));
+        }
+        Ok(Response::new(Box::pin(request.into_inner())))
+    }
+
     /// Keeps words up to each point, and goes back with its caller.
     async fn dictate(&self, request: Request<Streaming<Word>>) -> Result<Response<Heard>, Status> {
         let dialog = request.dialog()?;

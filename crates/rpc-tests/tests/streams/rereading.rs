@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use futures_util::Stream;
-use rpc_client::{Checkpoints, OutcomeExt as _, Outgoing, Reason, Session, StreamWatch, Unit};
+use rpc_client::{Checkpoints, OutcomeExt as _, Outgoing, Reason, StreamWatch};
 use rpc_server::CheckpointsExt as _;
 use rpc_tests::pb::streams::v1::test_streams_server::{TestStreams, TestStreamsServer};
 use rpc_tests::pb::streams::v1::{Chunk, Request, Summary};
@@ -15,12 +15,10 @@ use rpc_tests::streams::{Streams, chunk};
 use tonic::{Code, Response, Status, Streaming};
 
 use super::live::{minute, read, scene_of, seeds};
-use super::{Client, open, open_with, tally};
+use super::{Client, open, tally};
 
 const CHUNKS: u64 = 20_000;
 const PAYLOAD_BYTES: u32 = 50;
-/// Of a dialog, which this service has for the sake of its chat.
-const DIALOG: [Unit; 4] = [Unit::TypedData, Unit::ExpeditedData, Unit::MajorSynchronize, Unit::Resynchronize];
 
 /// Where a source was opened, each time.
 type Opened = Arc<Mutex<Vec<u64>>>;
@@ -34,7 +32,11 @@ struct Library {
 }
 
 /// What follows so many chunks, of so many in all.
-fn pages(after: u64, chunks: u64, payload_bytes: u32) -> impl Iterator<Item = Outgoing<Chunk>> + Send {
+pub(super) fn pages(
+    after: u64,
+    chunks: u64,
+    payload_bytes: u32,
+) -> impl Iterator<Item = Outgoing<Chunk>> + Send {
     (after..chunks).flat_map(move |index| {
         let point = (index % 100 == 99).then(|| Outgoing::SyncPoint(index.to_be_bytes().to_vec().into()));
         [Some(Outgoing::Message(chunk(index, payload_bytes))), point].into_iter().flatten()
@@ -76,11 +78,6 @@ async fn served(library: &Library) -> TestServer {
     TestServer::start_with(|builder| builder.service(service)).await
 }
 
-/// Without the units of a dialog.
-async fn session(address: std::net::SocketAddr) -> Session {
-    open_with(address, |builder| DIALOG.into_iter().fold(builder, rpc_client::Builder::without_unit)).await
-}
-
 type Upload = Pin<Box<dyn Stream<Item = Chunk> + Send>>;
 
 /// An upload of so many chunks, which notes where its source is opened.
@@ -107,7 +104,7 @@ async fn an_upload_of_which_nothing_is_kept_arrives_whole_and_once_while_connect
     for seed in seeds() {
         let server = served(&Library::default()).await;
         let scene = scene_of(server, seed, Direction::ToServer).await;
-        let mut client = Client::new(session(scene.proxy.address()).await);
+        let mut client = Client::new(open(scene.proxy.address()).await);
         let (checkpoints, opened) = (Checkpoints::new(), Opened::default());
         let sent = minute("the upload", client.upload(upload(&checkpoints, CHUNKS, &opened))).await;
         let summary = sent.unwrap_or_else(|status| panic!("seed {seed}: {status:?}")).into_inner();
@@ -123,7 +120,7 @@ async fn a_download_of_which_nothing_is_kept_arrives_whole_and_once_while_connec
     for seed in seeds() {
         let library = Library::default();
         let scene = scene_of(served(&library).await, seed, Direction::ToClient).await;
-        let mut client = Client::new(session(scene.proxy.address()).await);
+        let mut client = Client::new(open(scene.proxy.address()).await);
         let wanted = Request { chunks: CHUNKS, payload_bytes: PAYLOAD_BYTES, pause_ms: 0 };
         let response = minute("the head", client.download(wanted)).await.unwrap();
         let watch = response.extensions().get::<StreamWatch>().unwrap().clone();
@@ -156,7 +153,7 @@ async fn sources_that_have_ended_when_the_connection_is_lost_are_read_again() {
     let library = Library::default();
     let server = served(&library).await;
     let proxy = Proxy::start(server.address(), 1).await.expect("loopback is to be had");
-    let mut client = Client::new(session(proxy.address()).await);
+    let mut client = Client::new(open(proxy.address()).await);
     let (opened, mut calls) = (Opened::default(), 0);
     for after_bytes in (0..3_500).step_by(97) {
         calls += 1;
@@ -181,7 +178,7 @@ async fn sources_that_have_ended_when_the_connection_is_lost_are_read_again() {
 async fn a_source_that_is_not_what_it_was_ends_the_call() {
     let library = Library { lies: true, ..Library::default() };
     let scene = scene_of(served(&library).await, 1, Direction::ToClient).await;
-    let mut client = Client::new(session(scene.proxy.address()).await);
+    let mut client = Client::new(open(scene.proxy.address()).await);
     let wanted = Request { chunks: CHUNKS, payload_bytes: PAYLOAD_BYTES, pause_ms: 0 };
     let response = minute("the head", client.download(wanted)).await.unwrap();
     let status = minute("the download", read(response.into_inner())).await.unwrap_err();
@@ -193,25 +190,24 @@ async fn a_source_that_is_not_what_it_was_ends_the_call() {
 }
 
 #[tokio::test]
-async fn a_session_with_a_dialog_refuses_such_a_source() {
-    let library = Library::default();
-    let server = served(&library).await;
+async fn a_method_with_a_dialog_refuses_such_a_source() {
+    let server = served(&Library::default()).await;
     let mut client = Client::new(open(server.address()).await);
     let (checkpoints, opened) = (Checkpoints::new(), Opened::default());
-    let status = soon("the upload", client.upload(upload(&checkpoints, 3, &opened))).await.unwrap_err();
+    let response = soon("the head", client.chat(upload(&checkpoints, 3, &opened))).await;
+    let status = match response {
+        Ok(response) => soon("the chat", read(response.into_inner())).await.unwrap_err(),
+        Err(status) => status,
+    };
     assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
-    let wanted = Request { chunks: 3, payload_bytes: 1, pause_ms: 0 };
-    let response = soon("the head", client.download(wanted)).await.unwrap();
-    let status = soon("the download", read(response.into_inner())).await.unwrap_err();
-    assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
-    assert!(opened.lock().unwrap().is_empty() && library.opened.lock().unwrap().is_empty());
+    assert!(opened.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn an_undisturbed_source_is_opened_once() {
     let library = Library::default();
     let server = served(&library).await;
-    let session = session(server.address()).await;
+    let session = open(server.address()).await;
     let mut client = Client::new(session.clone());
     let (checkpoints, opened) = (Checkpoints::new(), Opened::default());
     let summary = soon("the upload", client.upload(upload(&checkpoints, 500, &opened))).await.unwrap();

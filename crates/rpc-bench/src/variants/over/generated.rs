@@ -256,6 +256,15 @@ impl pb::flow_server::Flow for Handlers {
     ) -> Result<Response<Returned>, Status> {
         Ok(self.send_back(request))
     }
+
+    type BothDialogStream = Returned;
+
+    async fn both_dialog(
+        &self,
+        request: Request<Streaming<pb::Payload>>,
+    ) -> Result<Response<Returned>, Status> {
+        Ok(self.send_back(request))
+    }
 }
 
 /// Calls with one message each way, over one connection or session.
@@ -342,7 +351,7 @@ impl<T: Transport> Flow for FlowCaller<T> {
         let responses = match self.points {
             Points::None => self.flow.down(order).await?,
             Points::Kept => self.flow.down_kept(order).await?,
-            Points::Sparse => self.flow.down_sparse(order).await?,
+            Points::Sparse | Points::Dialog => self.flow.down_sparse(order).await?,
             Points::Reread => self.reread.down(order).await?,
         };
         self.read(responses.into_inner()).await
@@ -353,7 +362,7 @@ impl<T: Transport> Flow for FlowCaller<T> {
         let receipt = match self.points {
             Points::None => self.flow.up(requests).await?,
             Points::Kept => self.flow.up_kept(requests).await?,
-            Points::Sparse => self.flow.up_sparse(requests).await?,
+            Points::Sparse | Points::Dialog => self.flow.up_sparse(requests).await?,
             Points::Reread => {
                 let checkpoints = Checkpoints::new();
                 let mut requests = Some(requests.map(Outgoing::Message));
@@ -371,6 +380,7 @@ impl<T: Transport> Flow for FlowCaller<T> {
             Points::None => self.flow.both(requests).await?,
             Points::Kept => self.flow.both_kept(requests).await?,
             Points::Sparse | Points::Reread => self.flow.both_sparse(requests).await?,
+            Points::Dialog => self.flow.both_dialog(requests).await?,
         };
         agree(self.read(responses.into_inner()).await?, &made)
     }
