@@ -119,8 +119,8 @@ pub use rpc_core::stream::flow::Progress;
 pub use rpc_core::stream::position::{Position, Serial};
 pub use rpc_core::stream::secured::{Resumption, Secured};
 pub use rpc_flow::{
-    Checkpointed, Checkpoints, Dialog, Item, Outgoing, Point, Reread, Resumed, ResyncRequest, Resynchronize,
-    Resynchronized, Speaking, StreamWatch, Turn, Typed, View,
+    Checkpointed, Checkpoints, Dialog, Item, Outgoing, OutgoingItem, OutgoingMessages, Point, Reread,
+    Resumed, ResyncRequest, Resynchronize, Resynchronized, Speaking, StreamWatch, Turn, Typed, View,
 };
 pub use rpc_proto::headers::Answered;
 

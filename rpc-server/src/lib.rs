@@ -92,8 +92,8 @@ pub use rpc_core::release::ReleaseTokenError;
 pub use rpc_core::store::{MemoryStore, Store};
 pub use rpc_core::{error, id, negotiate, policy, principal, store};
 pub use rpc_flow::{
-    Checkpointed, Checkpoints, Dialog, Item, Outgoing, Point, RereadResults, Resumed, ResyncRequest,
-    Resynchronize, Resynchronized, Speaking, Turn, Typed,
+    Checkpointed, Checkpoints, Dialog, Item, Outgoing, OutgoingResults, Point, RereadResults, Resumed,
+    ResyncRequest, Resynchronize, Resynchronized, Speaking, Turn, Typed,
 };
 pub use server::{Builder, Detached, Handle, Server, SessionStack, StackLayer, StartError, Undecided};
 pub use sessions::ends::{EndedSession, SessionEnd};

@@ -80,8 +80,8 @@ mod watch;
 
 pub use app::{AppBody, AppEnd};
 pub use checkpoints::{
-    Checkpointed, Checkpoints, Item, Outgoing, OutgoingMessages, OutgoingResults, Point, Reread,
-    RereadResults, Resumed,
+    Checkpointed, Checkpoints, Item, Outgoing, OutgoingItem, OutgoingMessages, OutgoingResults, Point,
+    Reread, RereadResults, Resumed,
 };
 pub use dialog::{Dialog, ResyncRequest, Resynchronize, Resynchronized, Speaking, Turn, Typed, dialog_terms};
 pub use net::{Attempt, Ended, Feed, Frames, How, NetBody, Reset};

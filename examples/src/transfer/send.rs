@@ -1,15 +1,15 @@
 //! Sending a file.
 
 use std::fmt;
-use std::future::pending;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use blake3::Hash;
-use futures_util::{Stream, StreamExt as _};
+use futures_util::TryStreamExt as _;
 use prost::Message as _;
 use rpc_client::{ActivityResume, Checkpoints, Progress, RecordedReply, Session};
 use tokio::sync::oneshot;
+use tonic::Status;
 
 use super::PAGE_BYTES;
 use super::bar::{Audience, Bar, counted, human};
@@ -73,17 +73,23 @@ pub async fn send(session: &Session, sending: &Sending) -> Result<Sent, Failure>
 
     let bar = Bar::new(sending.audience, announced.name.as_str(), announced.size);
     bar.begin_at(began_at);
-    let (pages, trouble) = until_trouble(source.pages());
+    // An error ends the call. What it was is kept for those who sent the file.
+    let (tell, mut trouble) = oneshot::channel();
+    let mut tell = Some(tell);
+    let pages = source.pages().map_err(move |trouble| {
+        if let Some(tell) = tell.take() {
+            // Nobody listens when the call is over.
+            let _ = tell.send(trouble);
+        }
+        Status::aborted("the file cannot be read to its end")
+    });
     let mut archive = ArchiveClient::new(session.clone()); // the stock stub: a session is a channel
     let request = checkpoints.request(checkpoints.outgoing(pages));
     let upload = async {
-        tokio::select! {
-            receipt = archive.upload(request) => {
-                receipt.map_err(|status| Failure::of_call(&announced.name, &status))
-            }
-            // The call is dropped then, which cancels it.
-            Ok(trouble) = trouble => Err(here(trouble)),
-        }
+        archive.upload(request).await.map_err(|status| match trouble.try_recv() {
+            Ok(trouble) => here(trouble),
+            Err(_) => Failure::of_call(&announced.name, &status),
+        })
     };
     let receipt = shown(session, &bar, upload, |bar| {
         let progress = checkpoints.progress();
@@ -165,33 +171,6 @@ async fn sent_before(sending: &Sending, name: Name, reply: &RecordedReply) -> Re
 
 fn digest_in(receipt: &Receipt) -> Result<Hash, Trouble> {
     Hash::from_slice(&receipt.digest).map_err(|_| Trouble::Malformed("the receipt has no digest"))
-}
-
-/// The items up to the first error, which comes out at the other end. A request cannot fail from within: its stream then
-/// waits until the call is dropped.
-fn until_trouble<S, T, E>(items: S) -> (impl Stream<Item = T> + Send, oneshot::Receiver<E>)
-where
-    S: Stream<Item = Result<T, E>> + Send,
-    T: Send,
-    E: Send,
-{
-    let (tell, told) = oneshot::channel();
-    let mut tell = Some(tell);
-    let items = items.filter_map(move |item| {
-        let tell = if item.is_err() { tell.take() } else { None };
-        async move {
-            match (item, tell) {
-                (Ok(item), _) => Some(item),
-                (Err(error), Some(tell)) => {
-                    // Nobody listens when the call is over.
-                    let _ = tell.send(error);
-                    pending().await
-                }
-                (Err(_), None) => pending().await,
-            }
-        }
-    });
-    (items, told)
 }
 
 impl Sent {

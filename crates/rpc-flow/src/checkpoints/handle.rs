@@ -9,7 +9,7 @@ use rpc_core::stream::secured::Resumption;
 use tokio::sync::watch;
 use tonic::Request;
 
-use super::outgoing::{OutgoingMessages, OutgoingResults};
+use super::outgoing::{OutgoingItem, OutgoingMessages, OutgoingResults};
 use super::point::Resumed;
 use super::rereading::{Reread, RereadResults};
 use crate::dialog::Dialog;
@@ -112,9 +112,11 @@ impl Checkpoints {
     /// Over a channel without sessions, which knows no checkpoints, the messages pass and the points go nowhere; nothing
     /// is ever said to be secured then, and [`started`](Self::started) says why. If points were asked for before a
     /// checkpointed call began, that call fails: they cannot be placed any more.
-    pub fn outgoing<S, T>(&self, items: S) -> OutgoingMessages<S>
+    ///
+    /// Of a source that may fail, items are results: see [`OutgoingItem`].
+    pub fn outgoing<S>(&self, items: S) -> OutgoingMessages<S>
     where
-        S: tokio_stream::Stream<Item = super::Outgoing<T>>,
+        S: tokio_stream::Stream<Item: OutgoingItem>,
     {
         OutgoingMessages::new(self.handle(), items)
     }
@@ -146,9 +148,7 @@ impl Checkpoints {
     /// kept; what was sent and is not secured is never more than a window either.
     ///
     /// What holds for [`outgoing`](Self::outgoing) holds here, too. In a call with a dialog it cannot be used: that fails
-    /// with FAILED_PRECONDITION when it is first polled. A session has the units of a dialog where a declared service has a
-    /// method that streams both ways, unless they are left out: *typed data*, *expedited data*, *major synchronize* and
-    /// *resynchronize*.
+    /// with FAILED_PRECONDITION when it is first polled. Methods that stream both ways have one unless they say `dialog: false`.
     ///
     /// Sync points right after the message at which the source begins may be given or not: those that were placed are not
     /// placed again. Points that lie elsewhere than before, among what was sent, are passed over.
@@ -163,10 +163,10 @@ impl Checkpoints {
     ///     tokio_stream::iter(lines_after(after).map(Outgoing::Message))
     /// }));
     /// ```
-    pub fn reread<F, S, T>(&self, open: F) -> Reread<F, S>
+    pub fn reread<F, S>(&self, open: F) -> Reread<F, S>
     where
         F: FnMut(u64) -> S,
-        S: tokio_stream::Stream<Item = super::Outgoing<T>>,
+        S: tokio_stream::Stream<Item: OutgoingItem>,
     {
         Reread::new(self.handle(), open)
     }

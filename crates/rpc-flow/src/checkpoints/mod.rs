@@ -19,7 +19,7 @@ mod rereading;
 
 pub(crate) use gate::{Gate, Passage};
 pub use handle::Checkpoints;
-pub use outgoing::{Outgoing, OutgoingMessages, OutgoingResults};
+pub use outgoing::{Outgoing, OutgoingItem, OutgoingMessages, OutgoingResults};
 pub use point::{Item, Point, Resumed};
 pub use reading::Checkpointed;
 pub use rereading::{Reread, RereadResults};

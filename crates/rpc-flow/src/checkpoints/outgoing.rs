@@ -46,6 +46,43 @@ impl<T> fmt::Debug for Outgoing<T> {
     }
 }
 
+/// What a client's source of messages gives: [`Outgoing`], or a `Result` of it where the source may fail.
+///
+/// An error ends the call with it: its caller gets this status, and its handler sees that it was cancelled. What was secured
+/// stays secured, so that an activity goes on there. Over a channel without sessions nothing can end a request but its caller;
+/// the messages just do not go on, so that nobody takes them for the whole.
+pub trait OutgoingItem: sealed::Sealed {
+    /// The messages between the points.
+    type Message;
+
+    /// What it is.
+    fn into_result(self) -> Result<Outgoing<Self::Message>, Status>;
+}
+
+impl<T> OutgoingItem for Outgoing<T> {
+    type Message = T;
+
+    fn into_result(self) -> Result<Self, Status> {
+        Ok(self)
+    }
+}
+
+impl<T> OutgoingItem for Result<Outgoing<T>, Status> {
+    type Message = T;
+
+    fn into_result(self) -> Self {
+        self
+    }
+}
+
+mod sealed {
+    use super::{Outgoing, Status};
+
+    pub trait Sealed {}
+    impl<T> Sealed for Outgoing<T> {}
+    impl<T> Sealed for Result<Outgoing<T>, Status> {}
+}
+
 /// The messages that a client sends, from [`Checkpoints::outgoing`].
 ///
 /// # Cancel safety
@@ -54,7 +91,8 @@ impl<T> fmt::Debug for Outgoing<T> {
 pub struct OutgoingMessages<S> {
     items: Pin<Box<S>>,
     placing: Placing,
-    over: bool,
+    /// How they ended.
+    end: Option<Result<(), Status>>,
 }
 
 /// The messages that a handler sends, from [`Checkpoints::outgoing_results`].
@@ -204,6 +242,14 @@ impl Placing {
         }
     }
 
+    /// Ends a client's call: a message cannot be an error, and the end of the messages alone would be taken for the end of
+    /// the request. Without a stream nothing can end it from here.
+    pub(super) fn fail<T>(&self, status: Status) -> Poll<Option<T>> {
+        let Some(stream) = self.checkpoints.stream() else { return Poll::Pending };
+        stream.abandon(status);
+        Poll::Ready(None)
+    }
+
     fn then<T>(&mut self, due: Due) -> Option<T> {
         self.due = Some(due);
         None
@@ -212,42 +258,42 @@ impl Placing {
 
 impl<S> OutgoingMessages<S> {
     pub(super) fn new(checkpoints: Checkpoints, items: S) -> Self {
-        Self { items: Box::pin(items), placing: Placing::new(checkpoints), over: false }
+        Self { items: Box::pin(items), placing: Placing::new(checkpoints), end: None }
     }
 }
 
-impl<S, T> Stream for OutgoingMessages<S>
+impl<S> Stream for OutgoingMessages<S>
 where
-    S: Stream<Item = Outgoing<T>>,
+    S: Stream<Item: OutgoingItem>,
 {
-    type Item = T;
+    type Item = <S::Item as OutgoingItem>::Message;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
         this.placing.follow();
-        while !this.over {
+        loop {
+            match &this.end {
+                Some(Ok(())) => return Poll::Ready(None),
+                Some(Err(status)) => return this.placing.fail(status.clone()),
+                None => {}
+            }
             match ready!(this.placing.poll(cx)) {
                 Ok(()) | Err(Refused::NoStream) => {}
                 Err(Refused::Status(status)) => {
-                    // A message cannot be an error, so the call ends with it: the end of the messages alone would be
-                    // taken for the end of the request.
-                    this.over = true;
-                    if let Some(stream) = this.placing.checkpoints.stream_for_point() {
-                        stream.abandon(status);
-                    }
-                    break;
+                    this.end = Some(Err(status));
+                    continue;
                 }
             }
-            match ready!(this.items.as_mut().poll_next(cx)) {
-                Some(item) => {
+            match ready!(this.items.as_mut().poll_next(cx)).map(OutgoingItem::into_result) {
+                Some(Ok(item)) => {
                     if let Some(message) = this.placing.message(item) {
                         return Poll::Ready(Some(message));
                     }
                 }
-                None => this.over = true,
+                Some(Err(status)) => this.end = Some(Err(status)),
+                None => this.end = Some(Ok(())),
             }
         }
-        Poll::Ready(None)
     }
 }
 

@@ -9,7 +9,7 @@ use tokio_stream::Stream;
 use tonic::Status;
 
 use super::handle::Checkpoints;
-use super::outgoing::{Outgoing, Placing, Refused};
+use super::outgoing::{Outgoing, OutgoingItem, Placing, Refused};
 use crate::shared::State;
 use crate::source::Turn;
 use crate::status;
@@ -138,7 +138,7 @@ where
     fn rest<T>(&mut self, cx: &Context<'_>, is_first: bool) -> Poll<Option<Result<T, Status>>> {
         let error = self.end.clone().flatten();
         let Some(stream) = &self.stream else { return Poll::Ready(error.map(Err)) };
-        // A message cannot be an error, so the call is to end with it.
+        // The call ends with it, whatever is missing.
         if stream.shared.side == Side::Client
             && let Some(status) = error
         {
@@ -156,13 +156,6 @@ where
 }
 
 impl<F, S> Source<F, S> {
-    /// The end of the messages alone would be taken for the end of the request.
-    fn fail(&self, status: Status) {
-        if let Some(stream) = &self.stream {
-            stream.abandon(status);
-        }
-    }
-
     fn debug(&self, f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
         f.debug_struct(name).field("given", &self.placing.given()).finish_non_exhaustive()
     }
@@ -208,21 +201,19 @@ where
 impl<F, S> Unpin for Reread<F, S> {}
 impl<F, S> Unpin for RereadResults<F, S> {}
 
-impl<F, S, T> Stream for Reread<F, S>
+impl<F, S> Stream for Reread<F, S>
 where
     F: FnMut(u64) -> S,
-    S: Stream<Item = Outgoing<T>>,
+    S: Stream<Item: OutgoingItem>,
 {
-    type Item = T;
+    type Item = <S::Item as OutgoingItem>::Message;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        let next = self.0.poll(cx, |items, cx| items.poll_next(cx).map(|item| item.map(Ok)));
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let next =
+            self.0.poll(cx, |items, cx| items.poll_next(cx).map(|item| item.map(OutgoingItem::into_result)));
         match ready!(next) {
             Some(Ok(message)) => Poll::Ready(Some(message)),
-            Some(Err(status)) => {
-                self.0.fail(status);
-                Poll::Ready(None)
-            }
+            Some(Err(status)) => self.0.placing.fail(status),
             None => Poll::Ready(None),
         }
     }

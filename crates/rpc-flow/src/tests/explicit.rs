@@ -24,7 +24,7 @@ fn kinds() -> [[Script; 2]; 3] {
     [[many(), one()], [one(), many()], [many(), Script::new(7, [2, 7])]]
 }
 
-fn plan() -> Plan {
+pub(super) fn plan() -> Plan {
     Plan::new([&[40], &[40]])
 }
 
@@ -82,29 +82,36 @@ fn points_are_exact_where_messages_are_batched_compressed_or_long() {
 //= test I6, I9, S-9
 #[test]
 fn explicit_points_stay_where_they_are_after_a_cut_at_every_byte() {
-    for scripts in kinds() {
-        run(async {
-            let mut plan = plan();
-            let whole = call(&plan, &scripts).await;
-            for way in [0, 1] {
-                let mut resumes = 0;
-                for bytes in 0..=whole.bytes[way] {
-                    plan.cuts = Cuts::At(way, bytes);
-                    resumes += call(&plan, &scripts).await.resumes;
-                }
-                assert!(resumes as usize > whole.bytes[way] - 150, "{resumes} resumes: {plan:?}");
+    kinds().iter().for_each(cut_at_every_byte);
+}
+
+/// Every byte of each direction is once the last one of the first connection.
+pub(super) fn cut_at_every_byte(scripts: &[Script; 2]) {
+    run(async {
+        let mut plan = plan();
+        let whole = call(&plan, scripts).await;
+        for way in [0, 1] {
+            let mut resumes = 0;
+            for bytes in 0..=whole.bytes[way] {
+                plan.cuts = Cuts::At(way, bytes);
+                resumes += call(&plan, scripts).await.resumes;
             }
-        });
-    }
+            assert!(resumes as usize > whole.bytes[way] - 150, "{resumes} resumes: {plan:?}");
+        }
+    });
 }
 
 /// The gate, its wakers and the adapters from several threads at once, over links that die at random.
 #[test]
 fn the_same_holds_on_several_threads() {
+    on_several_threads(|step| Script::new(400, (0..=400).step_by(step)));
+}
+
+/// A stream of many pages each way, with a point each 3 and 50 of them.
+pub(super) fn on_several_threads(script: impl Fn(usize) -> Script) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_time().build().unwrap();
     for seed in 0..30 {
-        let script = |step| Script::new(400, (0..=400).step_by(step));
         let mut plan = plan();
         plan.seed = seed;
         plan.config.window_bytes = 2_000 << (seed % 4);

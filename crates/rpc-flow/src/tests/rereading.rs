@@ -1,5 +1,6 @@
 //! Applications whose sources can be read again: nothing is kept of what was sent.
 
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,8 +15,8 @@ use tokio::time::timeout;
 use tokio_stream::{Stream as Messages, StreamExt as _, iter};
 use tonic::{Code, Status};
 
-use super::call::{Cuts, NO_KEEPALIVE, Plan};
-use super::explicit::{at_every_byte, call};
+use super::call::{Cuts, NO_KEEPALIVE};
+use super::explicit::{at_every_byte, call, cut_at_every_byte, on_several_threads, plan};
 use super::link::Way;
 use super::pair::Pair;
 use super::run;
@@ -32,27 +33,10 @@ fn kinds() -> [[Script; 2]; 4] {
     [[many(true), one()], [one(), many(true)], [many(true), few(true)], [many(false), few(true)]]
 }
 
-fn plan() -> Plan {
-    Plan::new([&[40], &[40]])
-}
-
 //= test I6, I9, S-1, S-9, S-20
 #[test]
 fn every_page_and_point_comes_once_after_a_cut_at_every_byte() {
-    for scripts in kinds() {
-        run(async {
-            let mut plan = plan();
-            let whole = call(&plan, &scripts).await;
-            for way in [0, 1] {
-                let mut resumes = 0;
-                for bytes in 0..=whole.bytes[way] {
-                    plan.cuts = Cuts::At(way, bytes);
-                    resumes += call(&plan, &scripts).await.resumes;
-                }
-                assert!(resumes as usize > whole.bytes[way] - 150, "{resumes} resumes: {plan:?}");
-            }
-        });
-    }
+    kinds().iter().for_each(cut_at_every_byte);
 }
 
 /// Both processes die, and the sources of the next ones begin at the last secured points.
@@ -68,12 +52,11 @@ fn a_source_begins_where_the_stream_was_secured_after_a_cut_at_every_byte() {
 fn the_same_holds_for_many_pages_over_links_that_die_at_random() {
     let mut resumes = 0;
     for seed in 0..60 {
-        let script = |step| Script { rereads: true, ..Script::new(400, (0..=400).step_by(step)) };
         let mut plan = plan();
         (plan.seed, plan.stalls) = (seed, true);
         plan.config.window_bytes = 2_000 << (seed % 6);
         plan.cuts = Cuts::Random { deaths: 6, life_bytes: 5_000 };
-        resumes += run(async { call(&plan, &[script(3), script(50)]).await }).resumes;
+        resumes += run(async { call(&plan, &[many_pages(3), many_pages(50)]).await }).resumes;
     }
     assert!(resumes > 200, "{resumes} resumes");
 }
@@ -81,21 +64,19 @@ fn the_same_holds_for_many_pages_over_links_that_die_at_random() {
 /// The source's signal and its turns from several threads at once.
 #[test]
 fn the_same_holds_on_several_threads() {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_time().build().unwrap();
-    for seed in 0..30 {
-        let script = |step| Script { rereads: true, ..Script::new(400, (0..=400).step_by(step)) };
-        let mut plan = plan();
-        plan.seed = seed;
-        plan.config.window_bytes = 2_000 << (seed % 4);
-        plan.cuts = Cuts::Random { deaths: 3, life_bytes: 5_000 };
-        let call = async { timeout(Duration::from_secs(60), call(&plan, &[script(3), script(50)])).await };
-        assert!(runtime.block_on(call).is_ok(), "no end: {plan:?}");
-    }
+    on_several_threads(many_pages);
+}
+
+fn many_pages(step: usize) -> Script {
+    Script { rereads: true, ..Script::new(400, (0..=400).step_by(step)) }
 }
 
 fn page(number: u64, filler: &'static [u8]) -> Outgoing<Page> {
     Outgoing::Message(Page { number, filler: Bytes::from_static(filler) })
+}
+
+fn pages(numbers: RangeInclusive<u64>) -> impl Messages<Item = Result<Outgoing<Page>, Status>> {
+    iter(numbers.map(|number| Ok(page(number, b"page"))))
 }
 
 /// Where a source was opened.
@@ -198,7 +179,7 @@ fn a_source_that_is_shorter_than_before_ends_the_call() {
     run(async {
         let source = |after: u64, opened| {
             let most = if opened > 1 { 5 } else { 60 };
-            iter((after + 1..=most).map(|number| Ok(page(number, b"page"))))
+            pages(after + 1..=most)
         };
         let status = download(300, source).await.0.unwrap_err();
         assert_eq!(Details::of(&status).reason, Some(Reason::StreamDiverged), "{status}");
@@ -211,7 +192,7 @@ fn a_source_that_has_more_at_its_end_than_before_goes_on() {
     run(async {
         let source = |after: u64, opened| {
             let most = if opened > 1 { 60 } else { 30 };
-            let pages = iter((after + 1..=most).map(|number| Ok(page(number, b"page"))));
+            let pages = pages(after + 1..=most);
             // The first one waits for more when the connection is lost.
             pages.chain(tokio_stream::pending().take(usize::from(opened == 1)))
         };
@@ -226,9 +207,9 @@ fn an_error_of_the_source_is_the_answer_wherever_it_comes() {
         run(async {
             let source = move |after: u64, opened| {
                 let most = if opened > 1 { second } else { first };
-                let pages = (after + 1..=most).map(|number| Ok(page(number, b"page")));
                 let fails = opened > 1 || first < 60;
-                iter(pages.chain(fails.then(|| Err(Status::unavailable("the disk")))).collect::<Vec<_>>())
+                let error = fails.then(|| Err(Status::unavailable("the disk")));
+                pages(after + 1..=most).chain(iter(error))
             };
             let (read, opened) = download(200, source).await;
             let status = read.unwrap_err();
@@ -246,7 +227,7 @@ fn an_error_of_the_source_is_the_answer_wherever_it_comes() {
 #[test]
 fn a_source_that_has_ended_is_read_again() {
     run(async {
-        let source = |after: u64, _| iter((after + 1..=6).map(|number| Ok(page(number, b"page"))));
+        let source = |after: u64, _| pages(after + 1..=6);
         let whole = 6 * 13;
         let mut rereads = 0;
         for life_bytes in 0..whole + 60 {
@@ -264,7 +245,7 @@ fn a_reader_that_secures_nothing_comes_to_the_end_all_the_same() {
     run(async {
         let pair = Pair::new(&Config::default());
         let checkpoints = Checkpoints::of_stream(&pair.server);
-        let source = |after: u64| iter((after + 1..=20).map(|number| Ok(page(number, b"page"))));
+        let source = |after: u64| pages(after + 1..=20);
         let messages = checkpoints.reread_results(source);
         let server = pair.server.clone();
         tokio::spawn(async move {
@@ -363,5 +344,28 @@ fn without_a_call_that_has_checkpoints_the_messages_pass() {
             iter(items())
         });
         assert_eq!(messages.map(|page| page.number).collect::<Vec<_>>().await, [1, 2]);
+    });
+}
+
+/// Of a request nothing can be said to have failed but by its call.
+#[test]
+fn a_source_that_fails_ends_a_call_that_has_checkpoints() {
+    run(async {
+        let items = || iter([Ok(page(1, b"page")), Err(Status::unavailable("the disk"))]);
+        let pair = Pair::new(&Config::default());
+        let checkpoints = Checkpoints::new();
+        checkpoints.bind(&pair.client);
+        let mut kept = checkpoints.outgoing(items());
+        assert_eq!(kept.next().await.map(|page| page.number), Some(1));
+        assert_eq!(kept.next().await, None);
+        assert_eq!(pair.client.failure().unwrap().message(), "the disk");
+        // Without one they wait for their caller, and are not taken for the whole.
+        let second = Duration::from_secs(1);
+        let mut plain = Checkpoints::new().outgoing(items());
+        assert_eq!(plain.next().await.map(|page| page.number), Some(1));
+        assert!(timeout(second, plain.next()).await.is_err() && timeout(second, plain.next()).await.is_err());
+        let mut plain = Checkpoints::new().reread(|_| items());
+        assert_eq!(plain.next().await.map(|page| page.number), Some(1));
+        assert!(timeout(second, plain.next()).await.is_err() && timeout(second, plain.next()).await.is_err());
     });
 }

@@ -1,6 +1,7 @@
 //! Streams that outlive their connections, through stock stubs on both sides.
 #![expect(clippy::unwrap_used, reason = "a test says by panicking that something went wrong")]
 
+mod failing;
 mod live;
 mod rereading;
 
