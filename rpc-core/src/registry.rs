@@ -230,7 +230,7 @@ impl Registry {
     /// Remembers the answer to the release of a session that has just [ended](Self::end), for as long as that is
     /// remembered. Nobody is told until it is [recorded](Self::recorded).
     //= L-26
-    pub fn released(&mut self, id: SessionId, principal: Principal, receipt: Receipt) {
+    pub fn released(&mut self, id: SessionId, principal: Principal, receipt: Box<Receipt>) {
         self.receipts.keep(id, principal, receipt);
     }
 

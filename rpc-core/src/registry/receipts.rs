@@ -24,12 +24,12 @@ pub(super) struct Receipts {
 #[derive(Debug)]
 struct Kept {
     principal: Principal,
-    receipt: Receipt,
+    receipt: Box<Receipt>,
     recorded: bool,
 }
 
 impl Receipts {
-    pub(super) fn keep(&mut self, id: SessionId, principal: Principal, receipt: Receipt) {
+    pub(super) fn keep(&mut self, id: SessionId, principal: Principal, receipt: Box<Receipt>) {
         self.kept.insert(id, Kept { principal, receipt, recorded: false });
     }
 

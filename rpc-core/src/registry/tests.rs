@@ -141,7 +141,7 @@ fn the_answer_to_a_release_is_kept_for_its_owner_while_the_end_is_remembered() {
     let summary = Summary { calls: 7, done: 7, ..Summary::default() };
     registry.end(at(10), id, Epoch::FIRST, &alice(), Nonce([1; 16]));
     registry.end(at(10), other, Epoch::FIRST, &alice(), Nonce([2; 16]));
-    registry.released(id, alice(), Receipt { tickets, summary });
+    registry.released(id, alice(), Box::new(Receipt { tickets, summary }));
     let ask = |registry: &Registry, id, ticket| {
         registry
             .receipt(id, &TicketHash([ticket; 32]))

@@ -57,7 +57,7 @@ impl Sessions {
                             let mut registry = self.registry();
                             registry.adopt_ended(now, id, epoch, principal.clone(), nonce);
                             if let Some(receipt) = receipt {
-                                registry.released(id, principal.clone(), *receipt);
+                                registry.released(id, principal.clone(), receipt);
                             }
                         }
                         self.end_recorded(EndedSession {

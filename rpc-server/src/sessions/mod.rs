@@ -400,7 +400,7 @@ impl Sessions {
         let mut registry = self.registry();
         registry.end(self.clock.now(), id, session.epoch(), session.principal(), session.nonce());
         if let Some(Tombstone { principal, receipt: Some(receipt), .. }) = session.tombstone() {
-            registry.released(id, principal, *receipt);
+            registry.released(id, principal, receipt);
         }
         self.exclusion.end(id);
         // Behind the receipt, so that whoever asks again finds the one or the other.

@@ -26,6 +26,8 @@ use crate::worker::Counters;
 const KEY: &[u8; 32] = b"a key that everybody can read...";
 const ISSUER: &str = "https://issuer.example";
 const AUDIENCE: &str = "bench";
+/// How long an ended session is remembered.
+const RETENTION: Duration = Duration::from_secs(10);
 /// More sessions than any case opens.
 const SESSIONS_MAX: u32 = 4_000_000;
 /// More connections than any case makes.
@@ -64,11 +66,13 @@ async fn serve_on(counters: &Arc<Counters>, store: impl Store, durable: bool) ->
     Ok(Serving { address, serve })
 }
 
-/// Room for as many as the cases open, all in one name.
+/// Room for as many as the cases open, all in one name. Where sessions come and go, it is seen within a round or two that
+/// what is remembered of ended ones is bounded.
 fn limits() -> Limits {
     let mut limits = Limits::default();
     limits.sessions = SESSIONS_MAX;
     limits.sessions_per_principal = SESSIONS_MAX;
+    limits.retention = RETENTION;
     limits
 }
 

@@ -173,7 +173,7 @@ impl Server {
                     let principal = tombstone.principal.clone();
                     self.registry.adopt_ended(now, id, epoch, principal.clone(), tombstone.nonce);
                     if let Some(receipt) = tombstone.receipt {
-                        self.registry.released(id, principal, *receipt);
+                        self.registry.released(id, principal, receipt);
                     }
                     self.registry.recorded(id);
                 }
@@ -227,7 +227,7 @@ impl Server {
                 let tombstone = session.tombstone().unwrap();
                 assert_eq!(tombstone.receipt.is_some(), end == End::Released);
                 if let Some(receipt) = tombstone.receipt {
-                    self.registry.released(id, tombstone.principal, *receipt);
+                    self.registry.released(id, tombstone.principal, receipt);
                 }
             }
             Event::EndRecorded(_) => self.registry.recorded(id),
