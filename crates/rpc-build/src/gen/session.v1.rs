@@ -38,8 +38,9 @@ pub struct MethodOptions {
     #[prost(bool, tag = "12")]
     pub dead_man: bool,
     /// Whether the two sides of a stream may say something beside its messages: turns, typed and expedited data, major sync
-    /// points, resynchronization, each where the session has its unit. A stream with a dialog is a little dearer, and keeps
-    /// all messages until they are secured. Unset: methods that stream both ways have one. Only with `checkpoint`.
+    /// points, resynchronization, each where the session has its unit. A stream with a dialog keeps all messages until they
+    /// are secured, also those that could be read again. Unset: methods that stream both ways have one. Only with
+    /// `checkpoint`.
     #[prost(bool, optional, tag = "13")]
     pub dialog: ::core::option::Option<bool>,
 }

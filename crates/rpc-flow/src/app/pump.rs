@@ -143,8 +143,8 @@ fn turn(state: &mut State, shared: &Shared, cx: &Context<'_>, data: Option<Bytes
         if state.waits_for_room() || state.rests() {
             return Gate::Shut;
         }
-        // In a dialog the other side may wait for this one to have nothing more to give.
-        if shared.terms.is_none() && state.waits_for_writer() {
+        // What waits for this side to have nothing more to give waits for its writer, too.
+        if !state.wants_quiet() && state.waits_for_writer() {
             return Gate::Shut;
         }
     }

@@ -107,6 +107,51 @@ fn a_turn_is_given_behind_what_was_said_before() {
     });
 }
 
+/// An application is read a little ahead of what is written, and the turn waits for all of it.
+#[test]
+fn what_is_said_in_a_turn_may_be_longer_than_what_is_read_ahead() {
+    const PAGES: u64 = 60;
+    async fn say(app: App, side: Side) -> App {
+        let filler = Bytes::from(vec![7; 20_000]);
+        for round in 0..3 {
+            let speaking = app.dialog.turn().wait().await.unwrap();
+            for number in 1..=PAGES {
+                app.item(Outgoing::Message(Page { number, filler: filler.clone() })).await;
+            }
+            match round {
+                0 => speaking.give(),
+                1 => drop(speaking),
+                _ => {
+                    speaking.keep();
+                    app.item(Outgoing::Give(TokenSet::of(Token::Data).with(Token::Minor))).await;
+                }
+            }
+            assert!(app.stream.progress().sent.messages < (round + 1) * PAGES, "{side:?}: nothing was ahead");
+        }
+        app
+    }
+    async fn hear(mut reader: Checkpointed<Page>) {
+        for _ in 0..3 {
+            for number in 1..=PAGES {
+                assert_eq!(next(&mut reader).await, Some(number));
+            }
+        }
+    }
+    run(async {
+        let pair = pair(true, Side::Client);
+        let (client, server) = apps(&pair);
+        let heard = [hear(client.read(Side::Client)), hear(server.read(Side::Server))].map(tokio::spawn);
+        let said = [tokio::spawn(say(client, Side::Client)), tokio::spawn(say(server, Side::Server))];
+        let _connected = pair.connect(0);
+        for hearing in heard {
+            timeout(LONG, hearing).await.unwrap_or_else(|_| panic!("no end: {pair:?}")).unwrap();
+        }
+        for saying in said {
+            drop(saying.await.unwrap());
+        }
+    });
+}
+
 /// Who let go of the turn and wanted it back before it had left was refused, since the token was still there; and was told
 /// that the other side wanted what it was being given.
 #[test]
