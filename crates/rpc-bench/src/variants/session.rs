@@ -26,8 +26,11 @@ use crate::worker::Counters;
 const KEY: &[u8; 32] = b"a key that everybody can read...";
 const ISSUER: &str = "https://issuer.example";
 const AUDIENCE: &str = "bench";
-/// How long an ended session is remembered.
+/// How long an ended session is remembered. Short, and few of the next, so that what is remembered has come to its bounds
+/// within a minute, and what grows then is something else.
 const RETENTION: Duration = Duration::from_secs(10);
+/// Verified tokens that are remembered.
+const CACHED_TOKENS_MAX: usize = 256;
 /// More sessions than any case opens.
 const SESSIONS_MAX: u32 = 4_000_000;
 /// More connections than any case makes.
@@ -45,9 +48,12 @@ pub(super) async fn serve(counters: &Arc<Counters>, store: Option<&Path>) -> Res
 
 async fn serve_on(counters: &Arc<Counters>, store: impl Store, durable: bool) -> Result<Serving, BenchError> {
     let issuer = TrustedIssuer::new(ISSUER, AUDIENCE).key(Key::hs256(KEY).map_err(|e| BenchError::of(&e))?);
+    let authenticator =
+        JwtAuthenticator::builder().issuer(issuer).cached_tokens_max(CACHED_TOKENS_MAX).build();
+    let authenticator = authenticator.map_err(|e| BenchError::of(&e))?;
     let handlers = shared::Handlers::new(counters);
     let mut server = Server::builder()
-        .authenticate(JwtAuthenticator::new(issuer).map_err(|e| BenchError::of(&e))?)
+        .authenticate(authenticator)
         .store(store)
         .service(handlers.echo())
         .service(handlers.flow())
@@ -66,8 +72,7 @@ async fn serve_on(counters: &Arc<Counters>, store: impl Store, durable: bool) ->
     Ok(Serving { address, serve })
 }
 
-/// Room for as many as the cases open, all in one name. Where sessions come and go, it is seen within a round or two that
-/// what is remembered of ended ones is bounded.
+/// Room for as many as the cases open, all in one name.
 fn limits() -> Limits {
     let mut limits = Limits::default();
     limits.sessions = SESSIONS_MAX;
