@@ -143,7 +143,7 @@ fn turn(state: &mut State, shared: &Shared, cx: &Context<'_>, data: Option<Bytes
         if state.waits_for_room() || state.rests() {
             return Gate::Shut;
         }
-        // What waits for this side to have nothing more to give waits for its writer, too.
+        // Who waits for this side to have nothing more to give would wait for its writer, too.
         if !state.wants_quiet() && state.waits_for_writer() {
             return Gate::Shut;
         }

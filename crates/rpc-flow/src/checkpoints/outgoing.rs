@@ -49,8 +49,8 @@ impl<T> fmt::Debug for Outgoing<T> {
 /// What a client's source of messages gives: [`Outgoing`], or a `Result` of it where the source may fail.
 ///
 /// An error ends the call with it: its caller gets this status, and its handler sees that it was cancelled. What was secured
-/// stays secured, so that an activity goes on there. Over a channel without sessions nothing can end a request but its caller;
-/// the messages just do not go on, so that nobody takes them for the whole.
+/// stays secured, so that an activity goes on there. In a call without checkpoints, which nobody but its caller can end, the
+/// messages just do not go on, so that nobody takes them for the whole.
 pub trait OutgoingItem: sealed::Sealed {
     /// The messages between the points.
     type Message;
