@@ -199,3 +199,16 @@ fn a_refusal_claims_no_more_than_it_knows() {
     }
     assert_eq!(AdmitError::Settled(call).outcome(later), Outcome::NotExecuted);
 }
+
+/// A server that another has replaced answered from memory that there was no such call, and there was.
+//= test C-34, I2, I7
+#[test]
+fn that_a_call_has_not_arrived_is_said_with_the_stores_word_only() {
+    let mut world = World::open();
+    let request = world.request();
+    world.session.query(id("0.1.0"), false, false, request).unwrap();
+    assert_eq!(world.answers(), [], "the store may know better");
+    let record = world.pending.pop().expect("the store is asked");
+    world.session.store_failed(record, &WriteError::Fenced { stored: Epoch(2) });
+    assert_eq!(world.answers(), [(request.0, Answer::Failed(Reason::SessionFenced))]);
+}
