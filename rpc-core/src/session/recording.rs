@@ -256,7 +256,8 @@ impl Session {
         if cancel && self.slots.may_stop(call) {
             self.outbox.at_once(Effect::Stop(call));
         }
-        let answer = Answer::Queried(state.clone(), self.slots.last(call.slot));
+        let is_absent = state == CallState::Absent;
+        let answer = Answer::Queried(state, self.slots.last(call.slot));
         let answer = Effect::Answer { request, answer };
         if settled || self.settling.is_refused(call.slot) {
             self.persist_settled(call.slot);
@@ -264,7 +265,7 @@ impl Session {
         // Whoever asks again gets the same answer, and no earlier. That there is no such call is said with the store's
         // word only: another server may have the session, and the call, and this one not know it yet.
         //= I2, I7
-        let told = if state == CallState::Absent { self.update() } else { self.settling.last() };
+        let told = if is_absent { self.update() } else { self.settling.last() };
         self.outbox.after(told, answer);
         Ok(())
     }
