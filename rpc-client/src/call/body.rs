@@ -1,6 +1,5 @@
 //! The response body of a call that is passed through as it is.
 
-use std::error::Error;
 use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -100,16 +99,9 @@ pub(crate) fn unanswered(error: SendError, outcome: Option<Outcome>) -> Status {
     }
 }
 
-fn sources<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error| (**error).source())
-}
-
 /// The status of a stream that ended in the middle.
-pub(crate) fn broken(error: hyper::Error, outcome: Option<Outcome>) -> Status {
-    let reset = sources(&error)
-        .find_map(|error| error.downcast_ref::<h2::Error>())
-        .filter(|error| error.is_reset())
-        .and_then(h2::Error::reason);
+pub(crate) fn broken(error: h2::Error, outcome: Option<Outcome>) -> Status {
+    let reset = error.reason().filter(|_| error.is_reset());
     // gRPC over HTTP/2, "Errors". A reset without an outcome to tell is passed on as the code it stands for.
     let code = match reset {
         Some(h2::Reason::CANCEL) => Some(Code::Cancelled),

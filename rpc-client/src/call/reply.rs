@@ -28,7 +28,7 @@ pub(super) struct Reply {
 /// Why a response was not taken whole.
 pub(super) enum Broken {
     /// The connection or the stream ended first.
-    Lost(hyper::Error),
+    Lost(h2::Error),
     /// It is larger than this many bytes.
     TooLarge(usize),
 }

@@ -6,20 +6,25 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    task::{Context, Poll, Waker},
 };
 
-use http::{
-    Request, Response, Uri,
-    uri::{Authority, PathAndQuery, Scheme},
+use bytes::Bytes;
+use h2::{
+    SendStream,
+    client::{ResponseFuture, SendRequest},
 };
-use hyper::client::conn::http2::SendRequest;
+use http::{Request, Response};
+use http_body::Body as _;
 use tokio::time::{Instant, timeout_at};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::body::Body;
 
 use super::{
+    bodies::{ResponseBody, Upload},
     error::{NotSent, SendError},
-    gate::{Entry, Gate, Outgoing, Refusal, ResponseBody},
+    gate::{Call, Gate, Refusal},
+    origin::Origin,
 };
 
 /// Tells connections of one set apart; never used twice in it.
@@ -42,25 +47,29 @@ pub struct Connection(Arc<Inner>);
 struct Inner {
     key: ConnectionKey,
     origin: Origin,
-    /// Gone as soon as the connection takes no more requests. A request that is put into hyper's channel in the
-    /// instant in which the other end is dropped stays in there until the last sender is dropped, too. Were a sender
-    /// kept here, which that very request's caller keeps alive, the caller would wait for ever.
-    sender: Mutex<Option<SendRequest<Outgoing>>>,
+    /// Gone as soon as the connection takes no more requests: h2 closes one when its last stream has ended and nobody
+    /// can send on it. It is never sent on itself. What is cloned from it has no memory of streams that the peer's limit
+    /// holds back, and that keeps callers from waiting for each other's; the gate does what it would be for.
+    sender: Mutex<Option<SendRequest<Bytes>>>,
     gate: Arc<Gate>,
     answered: AtomicBool,
     retired: CancellationToken,
+    tasks: TaskTracker,
 }
 
 impl Connection {
+    /// Request bodies that have to wait are sent by tasks of `tasks`; `retired` is cancelled when the connection takes
+    /// no more requests.
     pub(super) fn new(
         key: ConnectionKey,
         origin: Origin,
-        sender: SendRequest<Outgoing>,
+        sender: SendRequest<Bytes>,
         gate: Arc<Gate>,
+        retired: CancellationToken,
+        tasks: TaskTracker,
     ) -> Self {
-        let retired = CancellationToken::new();
         let sender = Mutex::new(Some(sender));
-        Self(Arc::new(Inner { key, origin, sender, gate, answered: AtomicBool::new(false), retired }))
+        Self(Arc::new(Inner { key, origin, sender, gate, answered: AtomicBool::new(false), retired, tasks }))
     }
 
     /// Sends `request` on this connection, or not at all; it is never replayed elsewhere.
@@ -87,31 +96,64 @@ impl Connection {
     /// As [`send`](Self::send). In a box, because each future that hands a request on to the next has room for it twice.
     pub(super) async fn send_boxed(
         &self,
-        mut request: Box<Request<Body>>,
+        request: Box<Request<Body>>,
         deadline: Option<Instant>,
     ) -> Result<Response<ResponseBody>, SendError> {
-        self.0.origin.apply(request.uri_mut());
-        let mut entry = match self.enter(deadline).await {
-            Ok(entry) => entry,
+        let mut call = match self.enter(deadline).await {
+            Ok(call) => call,
             Err(cause) => return Err(SendError::NotSent { request, cause }),
         };
-        let Some(mut sender) = self.sender().clone() else {
+        let Some(sender) = self.ready() else {
             return Err(SendError::NotSent { request, cause: NotSent::Closed });
         };
-        let sent = sender.try_send_request(request.map(|body| entry.outgoing(body)));
-        drop(sender);
-        match sent.await {
-            Ok(response) => {
-                if !self.0.answered.load(Ordering::Relaxed) {
-                    self.0.answered.store(true, Ordering::Relaxed);
-                }
-                Ok(response.map(|incoming| entry.response(incoming)))
-            }
-            Err(mut error) => Err(match error.take_message() {
-                Some(request) => SendError::not_sent(request.map(Outgoing::into_body), NotSent::Closed),
-                None => SendError::judge(error.into_error(), entry.begun()),
-            }),
+        let (head, body) = self.0.origin.head_of(*request);
+        call.leave();
+        let (response, stream) = self.begin(sender, head, body.is_end_stream())?;
+        let call = Arc::new(call);
+        let sending = match body.is_end_stream() {
+            true => None,
+            false => Upload::new(stream, body, call.clone()).start(&self.0.tasks).await,
+        };
+        let answer = response.await.map_err(SendError::judge)?;
+        if let Some(sending) = sending {
+            sending.go_on();
         }
+        if !self.0.answered.load(Ordering::Relaxed) {
+            self.0.answered.store(true, Ordering::Relaxed);
+        }
+        Ok(answer.map(|stream| ResponseBody::new(stream, call)))
+    }
+
+    /// Returns what can send one request, unless the connection is over. It may be over before its task has noticed, or
+    /// have used up its stream numbers, of which its task knows nothing: then it is retired here.
+    fn ready(&self) -> Option<SendRequest<Bytes>> {
+        let mut sender = self.sender().clone()?;
+        // It never waits, since it has sent nothing yet.
+        match sender.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Err(error)) => {
+                tracing::debug!(connection = %self.key(), %error, "connection takes no more requests");
+                self.retire();
+                None
+            }
+            Poll::Ready(Ok(())) | Poll::Pending => Some(sender),
+        }
+    }
+
+    /// Opens a stream for a request.
+    fn begin(
+        &self,
+        mut sender: SendRequest<Bytes>,
+        head: Request<()>,
+        ends: bool,
+    ) -> Result<(ResponseFuture, SendStream<Bytes>), SendError> {
+        sender.send_request(head, ends).map_err(|cause| {
+            // There is no stream, so nothing was sent. Mostly the connection has ended since it was asked, on another
+            // thread; h2 has the head by now and does not give it back.
+            if cause.is_io() || cause.is_go_away() {
+                self.retire();
+            }
+            SendError::NotProcessed { cause }
+        })
     }
 
     /// Waits until the connection takes no more requests. Calls that run on it may still come to their end.
@@ -151,12 +193,12 @@ impl Connection {
         self.0.answered.load(Ordering::Relaxed)
     }
 
-    fn sender(&self) -> MutexGuard<'_, Option<SendRequest<Outgoing>>> {
+    fn sender(&self) -> MutexGuard<'_, Option<SendRequest<Bytes>>> {
         // Only ever cloned or taken under the lock: no panic leaves it half changed.
         self.0.sender.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn enter(&self, deadline: Option<Instant>) -> Result<Entry, NotSent> {
+    async fn enter(&self, deadline: Option<Instant>) -> Result<Call, NotSent> {
         let entering = self.0.gate.enter();
         let entered = match deadline {
             None => entering.await,
@@ -176,43 +218,5 @@ impl fmt::Debug for Connection {
             .field("in_flight", &self.in_flight())
             .field("closed", &self.is_closed())
             .finish_non_exhaustive()
-    }
-}
-
-/// Scheme and authority of the target, as they stand in every request.
-#[derive(Clone, Debug)]
-pub(super) struct Origin {
-    pub(super) scheme: Scheme,
-    pub(super) authority: Authority,
-}
-
-impl Origin {
-    /// Completes the URI of a request, of which stubs only know the path.
-    fn apply(&self, uri: &mut Uri) {
-        let mut parts = std::mem::take(uri).into_parts();
-        parts.scheme = Some(self.scheme.clone());
-        parts.authority = Some(self.authority.clone());
-        parts.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
-        // All three parts are there, which is the one condition; the default would be refused by h2.
-        *uri = Uri::from_parts(parts).unwrap_or_default();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn requests_carry_the_origin_of_the_target() {
-        let origin = Origin { scheme: Scheme::HTTPS, authority: Authority::from_static("ledger.test:50051") };
-        for (given, sent) in [
-            ("/bank.v1.Ledger/Transfer", "https://ledger.test:50051/bank.v1.Ledger/Transfer"),
-            ("http://elsewhere/a?b=c", "https://ledger.test:50051/a?b=c"),
-            ("elsewhere:80", "https://ledger.test:50051/"),
-        ] {
-            let mut uri: Uri = given.parse().unwrap();
-            origin.apply(&mut uri);
-            assert_eq!(uri.to_string(), sent);
-        }
     }
 }

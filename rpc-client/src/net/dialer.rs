@@ -1,25 +1,25 @@
 //! From a target to a live connection.
 
-use std::{
-    future,
-    sync::atomic::{AtomicU8, AtomicU64, Ordering},
-};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use http::Uri;
-use hyper::client::conn::http2;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use rpc_http2::Silence;
 use tokio::{sync::oneshot, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     config::Config,
-    connection::{Connection, ConnectionKey, Origin},
-    driver::{Driver, Task, Tasks},
+    connection::{Connection, ConnectionKey},
+    driver::{Driver, Link},
     error::{ConnectError, ConnectStep, SetupError},
     gate::Gate,
+    origin::Origin,
     tls::{Handshake, Tls},
     wire::{Greeting, Wire},
 };
+
+/// How much of a request body h2 takes before the peer has room for it.
+const SEND_BUFFER_BYTES: usize = 1 << 20;
 
 /// Makes connections to one target, one at each call of [`dial`](Self::dial).
 pub(super) struct Dialer {
@@ -67,35 +67,31 @@ impl Dialer {
         }
         progress.enter(ConnectStep::Http2);
         let (wire, heard) = Wire::new(io, self.cut.clone());
-        let tasks = Tasks::new(self.tasks.clone());
-        let http2 = http2_settings(&self.config, tasks.clone());
-        let (sender, requests) = http2.handshake(TokioIo::new(wire)).await.map_err(ConnectError::Http2)?;
-        let mut frames = tasks.take_first();
-        greeted(heard.greeting, frames.as_mut()).await?;
+        let (sender, mut connection) =
+            http2_settings(&self.config).handshake(wire).await.map_err(ConnectError::Http2)?;
+        let silence =
+            self.config.keepalive.zip(connection.ping_pong()).map(|(keepalive, pings)| {
+                Silence::new(keepalive.interval, keepalive.timeout, heard.last, pings)
+            });
+        let mut link = Link::new(connection, silence);
+        greeted(heard.greeting, &mut link).await?;
         let config = &self.config;
         let gate = Gate::new(config.calls_open_max, config.queue_len, config.calls_waiting_max);
         let key = ConnectionKey(self.keys.fetch_add(1, Ordering::Relaxed));
-        let connection = Connection::new(key, self.origin.clone(), sender, gate.clone());
-        Ok((connection, Driver::new(requests, frames, heard.goodbye, gate, self.tasks.clone())))
+        let retired = CancellationToken::new();
+        let driver = Driver::new(link, heard.goodbye, retired.clone(), gate.clone(), self.tasks.clone());
+        let connection = Connection::new(key, self.origin.clone(), sender, gate, retired, self.tasks.clone());
+        Ok((connection, driver))
     }
 }
 
-/// Runs `frames` until the peer's greeting has come.
-async fn greeted(
-    mut greeting: oneshot::Receiver<Greeting>,
-    frames: Option<&mut Task>,
-) -> Result<(), ConnectError> {
-    let frames = async {
-        match frames {
-            Some(frames) => frames.await,
-            None => future::pending().await,
-        }
-    };
-    // The frames are polled first, so that they take in whole what brought the greeting. Their end is judged by the
-    // greeting, too: another protocol is greeting and end in one.
+/// Runs `link` until the peer's greeting has come.
+async fn greeted(mut greeting: oneshot::Receiver<Greeting>, link: &mut Link) -> Result<(), ConnectError> {
+    // The link is polled first, so that it takes in whole what brought the greeting. Its end is judged by the greeting,
+    // too: another protocol is greeting and end in one.
     let heard = tokio::select! {
         biased;
-        () = frames => greeting.try_recv().ok().filter(|greeting| *greeting != Greeting::Http2),
+        () = link => greeting.try_recv().ok().filter(|greeting| *greeting != Greeting::Http2),
         heard = &mut greeting => heard.ok(),
     };
     match heard {
@@ -132,23 +128,18 @@ fn handshake(target: &Uri, origin: &Origin, tls: Option<Tls>) -> Result<Option<H
     }
 }
 
-fn http2_settings(config: &Config, tasks: Tasks) -> http2::Builder<Tasks> {
-    let mut http2 = http2::Builder::new(tasks);
+fn http2_settings(config: &Config) -> h2::client::Builder {
+    let mut http2 = h2::client::Builder::new();
     http2
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(config.stream_window_bytes)
+        .enable_push(false)
+        .initial_window_size(config.stream_window_bytes)
         .initial_connection_window_size(config.connection_window_bytes)
         .max_frame_size(config.frame_bytes_max)
         .max_header_list_size(config.header_list_bytes_max)
+        .max_send_buffer_size(SEND_BUFFER_BYTES)
         // The limit counts resets over the whole life of a connection. It protects servers; on a client it would
         // close the connection under all other calls after 1,024 cancelled downloads.
         .max_local_error_reset_streams(None);
-    if let Some(keepalive) = config.keepalive {
-        http2
-            .keep_alive_interval(keepalive.interval)
-            .keep_alive_timeout(keepalive.timeout)
-            .keep_alive_while_idle(true);
-    }
     http2
 }
 

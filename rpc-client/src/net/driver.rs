@@ -1,139 +1,103 @@
-//! What runs a connection: hyper's two halves, polled by one task.
-//!
-//! hyper splits a client connection into a part that takes requests and a part that reads and writes frames, and
-//! starts the second as a task. On two threads the two race: a request may be put on a connection in the very
-//! instant in which the other half learns of a GOAWAY, and nobody can say afterwards whether it was sent. One task
-//! for both settles that (and saves a task switch for each batch of requests).
+//! What runs a connection: one task, which reads and writes its frames and lets the next callers in.
 
 use std::{
     future,
     pin::Pin,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
 };
 
-use hyper::client::conn::http2;
-use hyper_util::rt::TokioIo;
+use bytes::Bytes;
+use rpc_http2::Silence;
 use tokio::{runtime::Handle, sync::oneshot};
-use tokio_util::task::TaskTracker;
-
-use super::{
-    gate::{Gate, Outgoing},
-    wire::Wire,
+use tokio_util::{
+    sync::{CancellationToken, WaitForCancellationFutureOwned},
+    task::TaskTracker,
 };
 
-/// A future without a type of its own.
-pub(super) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+use super::{gate::Gate, wire::Wire};
 
-/// The half of a connection that takes requests.
-type Requests = http2::Connection<TokioIo<Wire>, Outgoing, Tasks>;
+/// The frames of one connection, read and written until both sides are done or the stream breaks.
+pub(super) struct Link {
+    connection: h2::client::Connection<Wire, Bytes>,
+    silence: Option<Silence>,
+}
+
+impl Link {
+    pub(super) fn new(connection: h2::client::Connection<Wire, Bytes>, silence: Option<Silence>) -> Self {
+        Self { connection, silence }
+    }
+}
+
+impl Future for Link {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.silence.as_mut().is_some_and(|silence| silence.poll_gone(cx).is_ready()) {
+            tracing::debug!("the peer is silent, connection given up");
+            return Poll::Ready(());
+        }
+        Pin::new(&mut self.connection).poll(cx).map(|ended| {
+            if let Err(error) = ended {
+                tracing::debug!(%error, "connection broke");
+            }
+        })
+    }
+}
 
 /// Runs a connection until it takes no more requests.
 ///
-/// Dropping it is a graceful end: requests not yet taken are handed back, those under way come to their end in a task
-/// of the set, and then the stream is closed.
+/// Dropping it is a graceful end: nobody is let in any more, calls under way come to their end in a task of the set,
+/// and then the stream is closed.
 pub(super) struct Driver {
-    requests: Requests,
-    frames: Option<Task>,
+    /// Until it has ended.
+    link: Option<Link>,
     goodbye: oneshot::Receiver<()>,
+    retired: Pin<Box<WaitForCancellationFutureOwned>>,
     gate: Arc<Gate>,
     tasks: TaskTracker,
     runtime: Handle,
 }
 
 impl Driver {
-    /// Takes both halves; `frames` is what [`Tasks::take_first`] gave.
+    /// Takes a connection whose peer has greeted. It ends, too, when `retired` is cancelled.
     pub(super) fn new(
-        requests: Requests,
-        frames: Option<Task>,
+        link: Link,
         goodbye: oneshot::Receiver<()>,
+        retired: CancellationToken,
         gate: Arc<Gate>,
         tasks: TaskTracker,
     ) -> Self {
-        gate.follow(requests.current_max_send_streams());
-        Self { requests, frames, goodbye, gate, tasks, runtime: Handle::current() }
+        gate.follow(link.connection.max_concurrent_send_streams());
+        let retired = Box::pin(retired.cancelled_owned());
+        Self { link: Some(link), goodbye, retired, gate, tasks, runtime: Handle::current() }
     }
 
-    /// Runs until the peer said goodbye or the stream broke.
+    /// Runs until the peer said goodbye, the stream broke, or the connection was retired.
     pub(super) async fn run(mut self) {
         future::poll_fn(|cx| self.poll(cx)).await;
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // Requests first, so that what was taken is written in the same turn.
-        let mut ended = match Pin::new(&mut self.requests).poll(cx) {
-            Poll::Ready(Ok(())) => true,
-            Poll::Ready(Err(error)) => {
-                tracing::debug!(%error, "connection broke");
-                true
-            }
-            Poll::Pending => false,
-        };
-        if self.frames.as_mut().is_some_and(|frames| frames.as_mut().poll(cx).is_ready()) {
-            self.frames = None;
-            ended = true;
-        }
-        if ended || Pin::new(&mut self.goodbye).poll(cx).is_ready() {
+        let Some(link) = &mut self.link else { return Poll::Ready(()) };
+        if Pin::new(&mut *link).poll(cx).is_ready() {
+            self.link = None;
             return Poll::Ready(());
         }
-        self.gate.follow(self.requests.current_max_send_streams());
+        if Pin::new(&mut self.goodbye).poll(cx).is_ready() || self.retired.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        self.gate.follow(link.connection.max_concurrent_send_streams());
+        self.gate.turn();
         Poll::Pending
     }
 }
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        // Before the first half is dropped and hands requests back: their callers must not find this gate open.
         self.gate.close();
-        if let Some(frames) = self.frames.take() {
-            self.tasks.spawn_on(frames, &self.runtime);
-        }
-    }
-}
-
-/// Starts hyper's tasks for one connection, except the first, which is kept for the [`Driver`].
-///
-/// That the first is the half that reads and writes frames is how hyper is made today. Were it another, or none, the
-/// connection would work all the same: what is kept is polled, whatever it is.
-#[derive(Clone)]
-pub(super) struct Tasks {
-    tracker: TaskTracker,
-    first: Arc<First>,
-}
-
-struct First {
-    awaited: AtomicBool,
-    task: Mutex<Option<Task>>,
-}
-
-impl Tasks {
-    /// Begins with no task started; those that will be belong to `tracker`.
-    pub(super) fn new(tracker: TaskTracker) -> Self {
-        let first = First { awaited: AtomicBool::new(true), task: Mutex::new(None) };
-        Self { tracker, first: Arc::new(first) }
-    }
-
-    /// Takes the first task, if there was one; from now on all tasks are started.
-    pub(super) fn take_first(&self) -> Option<Task> {
-        self.first.awaited.store(false, Ordering::Release);
-        self.first.task.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-impl<F> hyper::rt::Executor<F> for Tasks
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    fn execute(&self, task: F) {
-        // Each call comes by here, so the common case is one load.
-        if self.first.awaited.load(Ordering::Acquire) && self.first.awaited.swap(false, Ordering::AcqRel) {
-            *self.first.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::pin(task));
-        } else {
-            // In a box, because a task is moved a dozen times on its way into the runtime and out of it.
-            self.tracker.spawn(Box::pin(task));
+        if let Some(link) = self.link.take() {
+            self.tasks.spawn_on(link, &self.runtime);
         }
     }
 }

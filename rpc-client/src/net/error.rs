@@ -21,19 +21,20 @@ pub enum SendError {
         cause: NotSent,
     },
     /// The peer said that it did not and will not process the request: it refused the stream, or it left with a
-    /// last processed stream below this one. The body is gone; a request built anew may be sent.
+    /// last processed stream below this one. Or the connection ended in the instant in which the request was put on
+    /// it. The request is gone; one built anew may be sent.
     #[error("request not processed by the peer")]
     NotProcessed {
         /// What the connection reported.
         #[source]
-        cause: hyper::Error,
+        cause: h2::Error,
     },
     /// The request was sent, in whole or in part, and may or may not have been processed.
     #[error("connection lost with the request under way")]
     Lost {
         /// What the connection reported.
         #[source]
-        cause: hyper::Error,
+        cause: h2::Error,
     },
 }
 
@@ -43,25 +44,12 @@ impl SendError {
         matches!(self, Self::NotSent { .. } | Self::NotProcessed { .. })
     }
 
-    pub(super) fn not_sent(request: http::Request<Body>, cause: NotSent) -> Self {
-        Self::NotSent { request: Box::new(request), cause }
+    /// Judges an error of a request that h2 has taken.
+    pub(super) fn judge(cause: h2::Error) -> Self {
+        // GOAWAY reaches a stream if it lies above the last one that the peer processed, and no other: what breaks with
+        // the connection later has the error of its stream of bytes.
+        if refused(&cause) || gone_away(&cause) { Self::NotProcessed { cause } } else { Self::Lost { cause } }
     }
-
-    /// Judges an error of a request that hyper did not hand back. `begun` says whether its body was asked for.
-    pub(super) fn judge(cause: hyper::Error, begun: bool) -> Self {
-        match find_h2(&cause) {
-            Some(error) if refused(error) => Self::NotProcessed { cause },
-            // A GOAWAY reaches a call in two ways: through its own stream, which then lies above the last one that
-            // the peer processed, or, for an instant, as the state of the connection it is being put on, which
-            // proves nothing about the stream. Only in the first case was the body ever asked for.
-            Some(error) if gone_away(error) && begun => Self::NotProcessed { cause },
-            _ => Self::Lost { cause },
-        }
-    }
-}
-
-fn find_h2<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a h2::Error> {
-    sources(error).find_map(|error| error.downcast_ref())
 }
 
 fn refused(error: &h2::Error) -> bool {
@@ -72,7 +60,10 @@ fn gone_away(error: &h2::Error) -> bool {
     error.is_go_away() && error.is_remote()
 }
 
-fn sources<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+/// The error and what it came from, outermost first.
+pub(super) fn sources<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (*error).source())
 }
 
@@ -131,7 +122,7 @@ pub enum ConnectError {
     NotHttp2,
     /// HTTP/2 could not be started.
     #[error("HTTP/2 handshake failed")]
-    Http2(#[source] hyper::Error),
+    Http2(#[source] h2::Error),
     /// The peer closed the stream before it sent its HTTP/2 settings.
     #[error("peer closed the connection during the HTTP/2 handshake")]
     Closed,

@@ -13,7 +13,7 @@
 //! # How a call travels
 //!
 //! ```text
-//! send ─ pick the least loaded ─ gate: stream limit, short queue ─ hyper ─ h2 ─ Wire ─ TLS ─ Connector
+//! send ─ pick the least loaded ─ gate: stream limit, short queue ─ h2 ─ Wire ─ TLS ─ Connector
 //! ```
 //!
 //! The gate keeps the number of open streams under the peer's limit, so that a call which has to wait waits on
@@ -21,12 +21,13 @@
 //!
 //! # Tasks
 //!
-//! One task for each connection slot, plus those that hyper starts for a connection and its calls. All of them
-//! belong to the set: [`Connections::shutdown`] returns when the last one has ended, and dropping the last handle
+//! One task for each connection slot, which runs its connection; one for each request body that has to wait for more
+//! to send; one for each connection that takes no more calls and has some left. All of them belong to the set: [`Connections::shutdown`] returns when the last one has ended, and dropping the last handle
 //! stops the dialling at once while running calls come to their end.
 
 mod backoff;
 mod board;
+mod bodies;
 mod config;
 mod connection;
 mod connector;
@@ -35,6 +36,7 @@ mod driver;
 mod error;
 mod frames;
 mod gate;
+mod origin;
 mod pool;
 mod slot;
 mod state;
@@ -47,11 +49,11 @@ mod tests;
 pub use crate::plaintext::is_loopback;
 
 pub use self::{
+    bodies::ResponseBody,
     config::{Backoff, Config, Keepalive},
     connection::{Connection, ConnectionKey},
     connector::{BoxIo, Connecting, Connector, Io, Tcp},
     error::{ConnectError, ConnectStep, NotSent, SendError, SetupError},
-    gate::ResponseBody,
     pool::{Connections, Drained, SendOptions},
     state::State,
     tls::{Tls, TlsError},

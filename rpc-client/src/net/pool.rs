@@ -21,11 +21,11 @@ use tonic::body::Body;
 use super::{
     backoff::Pauses,
     board::Board,
+    bodies::ResponseBody,
     config::{Backoff, Config},
     connection::Connection,
     dialer::Dialer,
     error::{ConnectError, NotSent, SendError, SetupError},
-    gate::ResponseBody,
     slot::Slot,
     state::State,
 };

@@ -1,10 +1,11 @@
-//! The byte stream under one HTTP/2 connection, with four things that hyper leaves out.
+//! The byte stream under one HTTP/2 connection, with what h2 leaves out.
 //!
-//! - It tells when the peer's first frame has come, and that it is SETTINGS. hyper calls a connection established once
+//! - It tells when the peer's first frame has come, and that it is SETTINGS. h2 calls a connection established once
 //!   *it* has spoken; a peer that accepts and stays silent, or answers in another protocol, would be handed calls of
 //!   which nobody could say later whether they ran.
-//! - It tells when the peer says goodbye. hyper notices GOAWAY on a connection with open streams only when it is given
-//!   the next request; a replacement should be there by then.
+//! - It tells when the peer says goodbye. On a connection with open streams h2 tells of a GOAWAY only with the next
+//!   request; a replacement should be there by then.
+//! - It notes when the peer was last heard, for the keepalive.
 //! - It lets the peer have the last word. A server that says goodbye and closes while requests still arrive makes its
 //!   kernel answer with RST; the next write fails, and h2 gives up before it has read the goodbye that lies in our
 //!   receive buffer and says which requests were not processed. So a failed write is not told: what was to be written
@@ -14,9 +15,11 @@
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
+use rpc_http2::LastHeard;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::oneshot,
@@ -32,18 +35,21 @@ use super::{
 pub(super) struct Wire {
     io: BoxIo,
     frames: Frames,
+    last: Arc<LastHeard>,
     tell_greeting: Option<oneshot::Sender<Greeting>>,
     tell_goodbye: Option<oneshot::Sender<()>>,
     broken: bool,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
-/// What is heard of the peer. Both are closed when the stream ended before.
+/// What is heard of the peer. Both receivers are closed when the stream ended before.
 pub(super) struct Heard {
     /// What the peer began with.
     pub(super) greeting: oneshot::Receiver<Greeting>,
     /// The peer sent GOAWAY.
     pub(super) goodbye: oneshot::Receiver<()>,
+    /// When anything was last read.
+    pub(super) last: Arc<LastHeard>,
 }
 
 /// What a peer may begin with.
@@ -60,18 +66,21 @@ impl Wire {
     pub(super) fn new(io: BoxIo, cut: CancellationToken) -> (Self, Heard) {
         let (tell_greeting, greeting) = oneshot::channel();
         let (tell_goodbye, goodbye) = oneshot::channel();
+        let last = LastHeard::new();
         let wire = Self {
             io,
             frames: Frames::default(),
+            last: last.clone(),
             tell_greeting: Some(tell_greeting),
             tell_goodbye: Some(tell_goodbye),
             broken: false,
             cut: Box::pin(cut.cancelled_owned()),
         };
-        (wire, Heard { greeting, goodbye })
+        (wire, Heard { greeting, goodbye, last })
     }
 
     fn hear(&mut self, bytes: &[u8]) {
+        self.last.note();
         let Self { frames, tell_greeting, tell_goodbye, .. } = self;
         // Nobody may listen any more, when the dial was given up or the set was shut down.
         frames.read(bytes, |head: Head| {

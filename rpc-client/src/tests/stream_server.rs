@@ -366,6 +366,8 @@ async fn pass(one: DuplexStream, other: DuplexStream, bytes_max: u64) {
         _ = tokio::io::copy(&mut one_in, &mut other_out) => {}
         _ = tokio::io::copy(&mut other_in, &mut one_out) => {}
     }
+    // What came through is handled before the end is seen: time stands still while anybody is busy.
+    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     let _ = (one_out.shutdown().await, other_out.shutdown().await);
 }
 

@@ -7,9 +7,11 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use rpc_http2::LastHeard;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
@@ -21,6 +23,7 @@ const BYTES_MAX: usize = 1 << 20;
 /// A stream whose shutdown waits for the peer's.
 pub(super) struct Lingering<T> {
     io: T,
+    heard: Arc<LastHeard>,
     state: State,
 }
 
@@ -36,7 +39,12 @@ enum State {
 
 impl<T> Lingering<T> {
     pub(super) fn new(io: T) -> Self {
-        Self { io, state: State::Open }
+        Self { io, heard: LastHeard::new(), state: State::Open }
+    }
+
+    /// Tells when something was last read.
+    pub(super) fn heard(&self) -> Arc<LastHeard> {
+        Arc::clone(&self.heard)
     }
 }
 
@@ -50,7 +58,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<T> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { io, state } = &mut *self;
+        let Self { io, state, .. } = &mut *self;
         loop {
             match state {
                 State::Open => {
@@ -100,7 +108,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for Lingering<T> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
+        let read = ready!(Pin::new(&mut self.io).poll_read(cx, buf));
+        self.heard.note();
+        Poll::Ready(read)
     }
 }
 

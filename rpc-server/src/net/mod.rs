@@ -1,8 +1,8 @@
 //! The server's end of a connection, from the socket to the HTTP/2 requests on it. Knows nothing of sessions.
 //!
 //! ```text
-//! Bound ──► accept ──► limits ──► TLS ──► preface ──► hyper ──► the connection's service
-//!             ▲                                         ▲
+//! Bound ──► accept ──► limits ──► TLS ──► preface ──► h2 ──► the connection's service
+//!             ▲                                        ▲
 //!          Handle (drain)                    age, idle, unused, drain, deadline
 //! ```
 //!
@@ -29,6 +29,7 @@ mod bind;
 mod config;
 mod connection;
 mod drain;
+mod exchange;
 mod info;
 mod lifetime;
 mod limits;
@@ -37,6 +38,7 @@ mod preface;
 mod runtime;
 mod service;
 mod shared;
+mod speaking;
 mod streams;
 mod tcp;
 mod tls;
@@ -46,6 +48,7 @@ pub use bind::{BindError, Bound, serve_with_incoming};
 pub use config::{Config, Http2, Lifetime, Limits, Runtime, Tcp, Timeouts};
 pub use drain::{Handle, Report};
 pub use info::{CloseReason, ConnectionHandle, ConnectionInfo, Limit, Notice};
+pub use rpc_http2::Incoming;
 pub use runtime::ServeError;
 pub use service::Connections;
 pub use tls::{ClientCertificates, Tls, TlsError};

@@ -4,10 +4,8 @@ use std::convert::Infallible;
 use std::future::Future;
 
 use http::{Request, Response};
-use hyper::body::Incoming;
+use rpc_http2::Incoming;
 use tonic::body::Body;
-use tower::ServiceExt;
-use tower::util::Oneshot;
 use tower_service::Service;
 
 use super::{CloseReason, ConnectionInfo};
@@ -52,31 +50,5 @@ where
 
     fn open(&self, connection: &ConnectionInfo) -> S {
         self(connection)
-    }
-}
-
-/// What hyper calls: tells each request where it came from.
-pub(super) struct Introduced<S> {
-    service: S,
-    connection: ConnectionInfo,
-}
-
-impl<S> Introduced<S> {
-    pub(super) fn new(service: S, connection: ConnectionInfo) -> Self {
-        Self { service, connection }
-    }
-}
-
-impl<S> hyper::service::Service<Request<Incoming>> for Introduced<S>
-where
-    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone,
-{
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Oneshot<S, Request<Incoming>>;
-
-    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        request.extensions_mut().insert(self.connection.clone());
-        self.service.clone().oneshot(request)
     }
 }

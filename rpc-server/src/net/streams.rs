@@ -1,14 +1,7 @@
-//! The streams of one connection: started, counted, awaited.
-//!
-//! hyper starts one task for each request, and that task ends when the last byte of the response body is handed to
-//! HTTP/2, or the stream is reset. So counting these tasks counts open calls, and nothing must be wrapped around the
-//! bodies, which would cost an allocation for each call.
+//! The streams of one connection: counted, and awaited.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -16,7 +9,7 @@ use tokio::time::Instant;
 
 use super::limits::Admission;
 
-/// The streams of one connection. A clone is the executor that hyper starts them with.
+/// The streams of one connection. A clone counts the same.
 #[derive(Clone)]
 pub(super) struct Streams(Arc<Inner>);
 
@@ -38,6 +31,13 @@ impl Streams {
             fell_to_zero: Notify::new(),
             admission,
         }))
+    }
+
+    /// Counts one more, until what is returned is dropped.
+    pub(super) fn open(&self) -> OpenStream {
+        self.0.admission.mark_used();
+        self.0.open.fetch_add(1, Ordering::AcqRel);
+        OpenStream(Arc::clone(&self.0))
     }
 
     /// What the connection is doing.
@@ -74,23 +74,8 @@ pub(super) enum Activity {
     IdleSince(Instant),
 }
 
-impl<F> hyper::rt::Executor<F> for Streams
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    fn execute(&self, future: F) {
-        self.0.admission.mark_used();
-        self.0.open.fetch_add(1, Ordering::AcqRel);
-        let open = OpenStream(Arc::clone(&self.0));
-        // Owned by the connection, which waits for the count. Dropping the connection resets the stream, and hyper's
-        // task ends on that.
-        // In a box, because a task is moved a dozen times on its way into the runtime and out of it.
-        drop(tokio::spawn(StreamTask { future: Box::pin(future), _open: open }));
-    }
-}
-
 /// Counts for as long as it lives, so that a panic or a dropped runtime counts as an end too.
-struct OpenStream(Arc<Inner>);
+pub(super) struct OpenStream(Arc<Inner>);
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
@@ -102,26 +87,8 @@ impl Drop for OpenStream {
     }
 }
 
-/// A struct and not an `async` block, which would keep the future twice. Fields drop in this order: the handler is gone
-/// before the count says so.
-struct StreamTask<F> {
-    future: Pin<Box<F>>,
-    _open: OpenStream,
-}
-
-impl<F: Future<Output = ()>> Future for StreamTask<F> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.future.as_mut().poll(cx)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use hyper::rt::Executor;
-    use tokio::sync::oneshot;
-
     use super::super::Limits;
     use super::super::limits::Limiter;
     use super::*;
@@ -134,12 +101,11 @@ mod tests {
     async fn idle_time_begins_when_the_last_stream_ends() {
         let streams = streams();
         assert_eq!(streams.activity(), Activity::Unused);
-        let (end, ended) = oneshot::channel::<()>();
-        streams.execute(async { drop(ended.await) });
-        streams.execute(async {});
+        let (first, second) = (streams.open(), streams.open());
+        drop(first);
         tokio::time::sleep(Duration::from_secs(5)).await;
         assert_eq!(streams.activity(), Activity::Busy);
-        drop(end);
+        drop(second);
         streams.ended().await;
         assert_eq!(streams.activity(), Activity::IdleSince(Instant::now()));
     }
@@ -147,7 +113,11 @@ mod tests {
     #[tokio::test]
     async fn a_panic_counts_as_an_end() {
         let streams = streams();
-        streams.execute(async { panic!("a handler's bug") });
+        let open = streams.open();
+        tokio::spawn(async move {
+            let _open = open;
+            panic!("a handler's bug")
+        });
         streams.ended().await;
         assert!(matches!(streams.activity(), Activity::IdleSince(_)));
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::{Request, Response};
-use hyper::body::Incoming;
+use rpc_http2::Incoming;
 use tokio_util::task::TaskTracker;
 use tonic::body::Body;
 use tonic::service::Routes;
@@ -115,7 +115,7 @@ impl fmt::Debug for Serving {
     }
 }
 
-/// Gives hyper's requests to the layers.
+/// Gives the requests of a connection to the layers.
 #[derive(Clone)]
 pub(crate) struct FromIncoming<S> {
     inner: S,

@@ -13,11 +13,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream;
 use http::{Request, Response, StatusCode};
+use http_body::Frame;
 use http_body_util::StreamBody;
-use hyper::body::{Frame, Incoming};
 use rpc_core::id::ConnectionId;
 use rpc_server::net::{
-    Accepted, CloseReason, Config, ConnectionInfo, Connections, Handle, Report, serve_with_incoming,
+    Accepted, CloseReason, Config, ConnectionInfo, Connections, Handle, Incoming, Report, serve_with_incoming,
 };
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::sync::mpsc;

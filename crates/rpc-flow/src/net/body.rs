@@ -41,15 +41,15 @@ pub struct NetBody {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-/// The attempt is over, and its HTTP/2 stream has to be reset: with CANCEL, which hyper takes from the
-/// [`source`](Error::source).
+/// The attempt is over, and its HTTP/2 stream has to be reset: with CANCEL, which what sends a body takes
+/// from the [`source`](Error::source) of its error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reset {
     /// Which one.
     pub attempt: Attempt,
 }
 
-/// Without a reason hyper says INTERNAL_ERROR, and proxies count that against the server.
+/// Without one it is INTERNAL_ERROR, and proxies count that against the server.
 static CANCEL: LazyLock<h2::Error> = LazyLock::new(|| h2::Reason::CANCEL.into());
 
 impl fmt::Display for Reset {

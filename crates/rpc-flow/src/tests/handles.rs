@@ -388,7 +388,7 @@ async fn secured() -> Secured {
     pair.server.resumption().requests.unwrap()
 }
 
-/// hyper asks the causes of a body's error for the reason of the reset, behind the status that tonic makes of it.
+/// Both ends ask the causes of a body's error for the reason of the reset, behind the status that tonic makes of it.
 #[test]
 fn an_attempt_that_is_over_is_reset_with_cancel() {
     let reset = Reset { attempt: Attempt(3) };

@@ -114,9 +114,9 @@ async fn a_cut_after_goodbye_is_lost() {
     assert!(matches!(result, Err(SendError::Lost { .. })), "{result:?}");
 }
 
-/// On two threads this once failed in three ways, each in a few calls of a thousand. hyper's two halves raced
-/// (`driver.rs`), a server that closed with requests unread had its goodbye overtaken by an RST (`wire.rs`), and a
-/// request put into a channel in the instant of its end was never heard of again (`connection.rs`).
+/// On two threads this once failed, in a few calls of a thousand: a server that closed with requests unread had its
+/// goodbye overtaken by an RST (`wire.rs`), and a connection that h2 knew to be over was chosen again and again until its
+/// task knew it, too (`Connection::ready`).
 async fn callers_meet_goodbyes(config: Config, calls_each: usize) {
     let server = Server::start().await;
     let connections = server.connections(config);
