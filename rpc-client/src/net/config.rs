@@ -239,7 +239,8 @@ impl Default for Keepalive {
 }
 
 impl Keepalive {
-    /// Sets the silence before a ping (10 ms to 1 hour) and the time for its answer (10 ms to 10 minutes).
+    /// Sets the silence before a ping (10 ms to 1 hour) and the time for its answer (10 ms to 10 minutes). Whatever is
+    /// heard of the peer counts as an answer.
     pub fn new(interval: Duration, timeout: Duration) -> Self {
         Self {
             interval: interval.clamp(Duration::from_millis(10), Duration::from_secs(3_600)),

@@ -78,9 +78,9 @@ pub struct Http2 {
     pub local_error_resets_max: usize,
     /// Response bytes of one stream that wait for the network. Default: 1 MiB.
     pub send_buffer_bytes_max: usize,
-    /// A connection that was silent for this long is sent a PING. Default: 20 s.
+    /// A connection that was silent for this long is sent a PING; at least a millisecond. Default: 20 s.
     pub keepalive_interval: Duration,
-    /// A PING not answered within this time ends the connection. Default: 10 s.
+    /// A PING after which nothing at all is heard within this time ends the connection. Default: 10 s.
     pub keepalive_timeout: Duration,
 }
 

@@ -165,7 +165,7 @@ pub enum CloseReason {
     Age,
     /// The server was drained.
     Drain,
-    /// It did not answer a PING.
+    /// Nothing was heard of it, not even the answer to a PING.
     KeepAlive,
     /// It did not finish the HTTP/2 preface within [`Timeouts::preface`](super::Timeouts::preface).
     PrefaceDeadline,
