@@ -17,7 +17,7 @@ const LEAP: u64 = 1 << 44;
 /// first, its sequence is the last one, and the one after it is settled.
 ///
 /// An acceptor that has forgotten calls (C-58) answers that it does not know. What it takes for the next sequence may
-/// then be one that was used, so one is used up that no process has reached.
+/// then be one that was used, so one is used up that no process has reached; of that, too, it says that it does not know.
 //= C-60
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Resolution {
@@ -31,6 +31,8 @@ enum Step {
     Look,
     /// Use this sequence up.
     Settle(Sequence),
+    /// Use this one up, which no process has reached.
+    Leap(Sequence),
 }
 
 /// A question to the acceptor.
@@ -51,9 +53,9 @@ pub enum Told {
     NotExecuted,
     /// Its call runs.
     Running,
-    /// The sequence is used, by a call that has ended or of which nobody knows how far it came, or a later one is.
+    /// The sequence is used, by a call that has ended, or a later one is.
     Used,
-    /// The acceptor does not know, and no call has the sequence.
+    /// The acceptor does not know what became of the sequence, nor maybe of those after it.
     Forgot,
 }
 
@@ -72,7 +74,7 @@ pub enum Progress {
 impl Told {
     /// What an answer *unknown* says of `asked` where the slot's last sequence is `last`.
     pub fn unknown(asked: Sequence, last: Sequence) -> Self {
-        if last < asked { Self::Forgot } else { Self::Used }
+        if last <= asked { Self::Forgot } else { Self::Used }
     }
 }
 
@@ -91,7 +93,7 @@ impl Resolution {
     pub fn question(&self) -> Question {
         match self.step {
             Step::Look => Question { sequence: NEVER_USED, settle: false },
-            Step::Settle(sequence) => Question { sequence, settle: true },
+            Step::Settle(sequence) | Step::Leap(sequence) => Question { sequence, settle: true },
         }
     }
 
@@ -102,26 +104,28 @@ impl Resolution {
         }
         match (self.step, told) {
             //= C-58
-            (Step::Look | Step::Settle(_), Told::Forgot) => self.settle(last.0.saturating_add(LEAP)),
+            (Step::Leap(sequence), Told::Forgot) if sequence == last => Progress::Resolved(last),
+            (_, Told::Forgot) => self.ask(Step::Leap(Sequence(last.0.saturating_add(LEAP)))),
             (Step::Look, Told::Absent | Told::NotExecuted | Told::Running | Told::Used) => {
-                self.settle(last.next().0)
+                self.ask(Step::Settle(last.next()))
             }
-            (Step::Settle(sequence), Told::NotExecuted) => Progress::Resolved(sequence.max(last)),
+            (Step::Settle(sequence) | Step::Leap(sequence), Told::NotExecuted) => {
+                Progress::Resolved(sequence.max(last))
+            }
             // It was on its way, and came before the question.
-            (Step::Settle(_), Told::Running) => self.wait(last),
-            (Step::Settle(_), Told::Used) => self.settle(last.next().0),
+            (Step::Settle(_) | Step::Leap(_), Told::Running) => self.wait(last),
+            (Step::Settle(_) | Step::Leap(_), Told::Used) => self.ask(Step::Settle(last.next())),
             // It is the next one, and the one before it runs.
-            (Step::Settle(sequence), Told::Absent) if sequence == last.next() => self.wait(last),
-            // Another acceptor answers, which has forgotten calls.
-            (Step::Settle(_), Told::Absent) => {
-                self.step = Step::Look;
-                Progress::Ask
+            (Step::Settle(sequence) | Step::Leap(sequence), Told::Absent) if sequence == last.next() => {
+                self.wait(last)
             }
+            // Another acceptor answers, which has forgotten calls.
+            (Step::Settle(_) | Step::Leap(_), Told::Absent) => self.ask(Step::Look),
         }
     }
 
-    fn settle(&mut self, sequence: u64) -> Progress {
-        self.step = Step::Settle(Sequence(sequence));
+    fn ask(&mut self, step: Step) -> Progress {
+        self.step = step;
         Progress::Ask
     }
 

@@ -14,7 +14,7 @@ use crate::planted::{self, Bug};
 use crate::policy::Cancellation;
 use crate::record::{Reply, SlotRecord};
 use crate::stream::secured::Resumption;
-use slot::{Phase, Slot};
+use slot::Slot;
 
 /// Up to here a session has room for as many slots as it has used, and no more: most use one at a time.
 const SLOTS_EXACT: usize = 4;
@@ -275,7 +275,7 @@ impl Slots {
         //= C-58
         if forgetful && !slot.used && !slot.is_running() {
             if settle {
-                slot.settle(call.sequence, Phase::Unknown { fingerprint: None });
+                slot.give_up(call.sequence);
             }
             return Ok((CallState::Unknown, settle));
         }
@@ -283,7 +283,7 @@ impl Slots {
         //= C-31
         //= I3
         if settle && is_next {
-            slot.settle(call.sequence, Phase::Settled);
+            slot.settle(call.sequence);
             return Ok((CallState::NotExecuted, true));
         }
         //= C-33

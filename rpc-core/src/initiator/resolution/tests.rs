@@ -54,9 +54,14 @@ fn what_came_or_runs_is_asked_about_again() {
 #[test]
 fn an_acceptor_that_forgot_is_asked_beyond_all_that_was_used() {
     assert_eq!(Told::unknown(Sequence(9), Sequence(7)), Told::Forgot);
-    assert_eq!(Told::unknown(Sequence(9), Sequence(9)), Told::Used);
+    assert_eq!(Told::unknown(Sequence(9), Sequence(9)), Told::Forgot);
+    assert_eq!(Told::unknown(Sequence(9), Sequence(10)), Told::Used);
     assert_eq!(answered(&[(Told::Forgot, 7)]), (Progress::Ask, settle(7 + LEAP)));
-    assert_eq!(answered(&[(Told::Forgot, 7), (Told::Used, 7 + LEAP)]), (Progress::Ask, settle(8 + LEAP)));
+    let leapt = [(Told::Forgot, 7), (Told::Forgot, 7 + LEAP)];
+    assert_eq!(answered(&leapt).0, Progress::Resolved(Sequence(7 + LEAP)));
+    assert_eq!(answered(&[(Told::Forgot, 7), (Told::Used, 9 + LEAP)]), (Progress::Ask, settle(10 + LEAP)));
+    // It knew when it was looked at, and another one has forgotten since.
+    assert_eq!(answered(&[(Told::Absent, 7), (Told::Forgot, 8)]), (Progress::Ask, settle(8 + LEAP)));
     // It forgot between two questions.
     let look = Resolution::new(SLOT).question();
     assert_eq!(answered(&[(Told::Absent, 7), (Told::Absent, 3)]), (Progress::Ask, look));

@@ -179,8 +179,15 @@ impl Slot {
     }
 
     /// A call that has not arrived is used up.
-    pub(super) fn settle(&mut self, sequence: Sequence, phase: Phase) {
-        *self = Self { last: sequence, used: true, attempt: Attempt(0), phase };
+    pub(super) fn settle(&mut self, sequence: Sequence) {
+        *self = Self { last: sequence, used: true, attempt: Attempt(0), phase: Phase::Settled };
+    }
+
+    /// A call of which nobody knows whether it ran is used up. The same is true of those after it: who asks for a call
+    /// does not say that it made no other since.
+    pub(super) fn give_up(&mut self, sequence: Sequence) {
+        let phase = Phase::Unknown { fingerprint: None };
+        *self = Self { last: sequence, used: false, attempt: Attempt(0), phase };
     }
 
     /// From where the stream of the call goes on, or where it came to its end, as far as the store knows; `None`: it is

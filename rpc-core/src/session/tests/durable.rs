@@ -309,6 +309,19 @@ fn a_call_that_was_kept_in_memory_is_never_run_twice_by_the_next_server() {
     assert!(matches!(world.session.admit(kept("0.9.0", STORE)), Err(AdmitError::Stale { .. })));
 }
 
+/// A question may be late: about a call that had its answer, before others that this server cannot know.
+//= test C-58
+//= test I3
+#[test]
+fn a_slot_is_as_doubtful_as_before_after_a_question() {
+    let mut world = restored(vec![record(2, CallRecord::Settled)], true);
+    assert_eq!(world.ask(id("0.3.0"), true, false), CallState::Unknown);
+    assert_eq!(world.ask(id("0.4.0"), true, false), CallState::Unknown, "it ran, at the server before");
+    assert_eq!(world.session.admit(kept("0.4.1", Keeping::Memory)), Ok(Admission::Unknown));
+    assert_eq!(world.session.admit(kept("0.5.1", Keeping::Memory)), Ok(Admission::Unknown));
+    assert_eq!(world.session.admit(kept("0.7.0", STORE)), Ok(Admission::RunWhenRecorded), "a new one");
+}
+
 /// What this server does not keep says nothing of the calls that an earlier one has forgotten.
 //= test C-58
 #[test]
