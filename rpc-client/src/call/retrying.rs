@@ -101,8 +101,9 @@ pub(super) async fn refresh(
         Some(Reason::SessionUnknown) if core.has_newer_ticket(proofs) => Refreshed::Yes,
         Some(Reason::AuthorityExpired) if !*reauthorized => {
             *reauthorized = true;
+            // In a box, since it is rare: each call would have room for it.
             let renewed = tokio::select! {
-                renewed = renew::authority(core, proofs) => renewed.is_ok(),
+                renewed = Box::pin(renew::authority(core, proofs)) => renewed.is_ok(),
                 () = deadline::passed(deadline) => false,
             };
             if renewed { Refreshed::Yes } else { Refreshed::No }

@@ -241,7 +241,8 @@ impl Connections {
         if let Some(connection) = self.least_loaded() {
             return Ok(connection);
         }
-        self.wait_and_pick(options).await
+        // In a box, since it is rare: each call would have room for it.
+        Box::pin(self.wait_and_pick(options)).await
     }
 
     fn least_loaded(&self) -> Option<Connection> {

@@ -96,13 +96,37 @@ impl<S: Handler> Service<Request<Body>> for WithAdmission<S> {
         let clone = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, clone);
         let layer = Arc::clone(&self.layer);
-        GateFuture::deciding(async move {
-            Ok(match exclusive.filter(|_| is_plain) {
-                Some(exclusive) => layer.plain_in_turn(inner, policy, exclusive, request).await,
-                None => layer.protected(inner, policy, request).await,
-            })
-        })
+        // Each in a future of its own: one for all would be as large as the largest, for each call.
+        if let Some(exclusive) = exclusive.filter(|_| is_plain) {
+            return GateFuture::deciding(async move {
+                Ok(layer.plain_in_turn(inner, policy, exclusive, request).await)
+            });
+        }
+        let (context, attempt) = match named(&request) {
+            Ok(named) => named,
+            Err(refusal) => return GateFuture::refused(refusal.outcome(Outcome::NotExecuted)),
+        };
+        if policy.kind.streams() {
+            return GateFuture::deciding(async move {
+                Ok(layer.protected_stream(inner, policy, request, context, attempt).await)
+            });
+        }
+        GateFuture::deciding(
+            async move { Ok(layer.protected(inner, policy, request, context, attempt).await) },
+        )
     }
+}
+
+/// The session and the name of a protected call.
+//= C-2
+fn named(request: &Request<Body>) -> Result<(SessionContext, CallAttempt), Refusal> {
+    let context = request.extensions().get::<SessionContext>().cloned();
+    let context =
+        context.ok_or_else(|| Refusal::new(Reason::LayerMissing, "the layer SessionLayer is missing"))?;
+    let attempt = context
+        .attempt()
+        .ok_or_else(|| Refusal::new(Reason::CallIdRequired, "this method needs the header `session-call`"))?;
+    Ok((context, attempt))
 }
 
 impl<S: Handler> WithAdmission<S> {
@@ -131,23 +155,9 @@ impl AdmissionLayer {
         inner: S,
         policy: &'static MethodPolicy,
         request: Request<Body>,
+        context: SessionContext,
+        attempt: CallAttempt,
     ) -> Response<Body> {
-        let Some(context) = request.extensions().get::<SessionContext>().cloned() else {
-            let refusal = Refusal::new(Reason::LayerMissing, "the layer SessionLayer is missing");
-            return answer(refusal.outcome(Outcome::NotExecuted));
-        };
-        //= C-2
-        let Some(attempt) = context.attempt() else {
-            let refusal = Refusal::new(Reason::CallIdRequired, "this method needs the header `session-call`");
-            return answer(refusal.outcome(Outcome::NotExecuted));
-        };
-        if policy.kind.streams() {
-            let fingerprint = stream::stream_fingerprint(&request);
-            let live = Arc::clone(context.live());
-            let keeping = stream::keeping(policy, live.agreement());
-            let call = Protected { attempt, policy, fingerprint, keeping, live };
-            return self.stream(inner, request, &context, call).await;
-        }
         match request::read_whole(request, self.message_bytes_max).await {
             Ok((request, fingerprint)) => {
                 let live = Arc::clone(context.live());
@@ -156,6 +166,21 @@ impl AdmissionLayer {
             }
             Err(refusal) => answer(refusal.outcome(refused_before_admission(attempt.attempt))),
         }
+    }
+
+    async fn protected_stream<S: Handler>(
+        &self,
+        inner: S,
+        policy: &'static MethodPolicy,
+        request: Request<Body>,
+        context: SessionContext,
+        attempt: CallAttempt,
+    ) -> Response<Body> {
+        let fingerprint = stream::stream_fingerprint(&request);
+        let live = Arc::clone(context.live());
+        let keeping = stream::keeping(policy, live.agreement());
+        let call = Protected { attempt, policy, fingerprint, keeping, live };
+        self.stream(inner, request, &context, call).await
     }
 
     async fn admit<S: Handler>(&self, call: Protected, inner: S, request: Box<Whole>) -> Response<Body> {
