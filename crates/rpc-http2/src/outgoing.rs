@@ -28,7 +28,8 @@ type BoxError = Box<dyn Error + Send + Sync>;
 pub struct Outgoing<B> {
     stream: SendStream<Bytes>,
     body: B,
-    /// Read and not yet sent, since only the next frame tells whether this one is the last.
+    /// Read and not yet sent: the first, since mostly it is the last, too, and only asking for the next one tells; others
+    /// until there is room, for they should leave while the processor has them at hand.
     held: Option<Bytes>,
     /// Nothing was sent yet.
     fresh: bool,
@@ -88,6 +89,9 @@ where
             }
             if self.ended {
                 return Poll::Ready(self.send_last());
+            }
+            if !self.fresh {
+                self.send_held()?;
             }
             match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Pending => {
