@@ -275,6 +275,7 @@ impl Slots {
         //= C-58
         if forgetful && !slot.used && !slot.is_running() {
             if settle {
+                //= C-62
                 slot.give_up(call.sequence);
             }
             return Ok((CallState::Unknown, settle));

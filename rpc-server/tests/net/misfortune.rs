@@ -30,11 +30,30 @@ async fn accept_errors_do_not_end_the_loop() {
     assert!(server.is_running());
 }
 
+/// On one thread calls begin in the task of their connection, on more in tasks of their own.
 #[tokio::test(start_paused = true)]
 async fn a_panic_of_a_handler_costs_its_call_only() {
+    panics_among_others().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_of_a_handler_costs_its_call_only_on_two_threads() {
+    panics_among_others().await;
+}
+
+/// More than are taken in one go, of which some are answered at once, some later, and some never.
+async fn panics_among_others() {
     let server = Server::start(&Config::default());
     let client = Client::start(server.connect().await).await;
-    assert!(client.call("/panic").await.is_err());
+    let calls: Vec<_> = (0..150)
+        .map(|number| {
+            let path = ["/now", "/wait/3", "/body/3", "/panic"][number % 4];
+            (path, client.begin(path))
+        })
+        .collect();
+    for (path, call) in calls {
+        assert_eq!(call.await.unwrap().is_ok(), path != "/panic", "{path}");
+    }
     client.call("/now").await.unwrap();
     assert!(server.app.reasons().is_empty());
     assert_eq!(server.app.running(), 0);

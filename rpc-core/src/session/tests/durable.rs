@@ -310,7 +310,7 @@ fn a_call_that_was_kept_in_memory_is_never_run_twice_by_the_next_server() {
 }
 
 /// A question may be late: about a call that had its answer, before others that this server cannot know.
-//= test C-58
+//= test C-62
 //= test I3
 #[test]
 fn a_slot_is_as_doubtful_as_before_after_a_question() {
