@@ -147,8 +147,9 @@ impl Connection {
         ends: bool,
     ) -> Result<(ResponseFuture, SendStream<Bytes>), SendError> {
         sender.send_request(head, ends).map_err(|cause| {
-            // There is no stream, so nothing was sent. Mostly the connection has ended since it was asked, on another
-            // thread; h2 has the head by now and does not give it back.
+            // There is no stream, so nothing was sent, and nobody wakes the connection's task for it. Mostly the connection
+            // has ended since it was asked, on another thread; h2 has the head by now and does not give it back.
+            self.0.gate.turn();
             if cause.is_io() || cause.is_go_away() {
                 self.retire();
             }

@@ -92,7 +92,8 @@ impl Gate {
         }
     }
 
-    /// Gives the places back of those that have left. To be called when the connection's task has taken what it could.
+    /// Gives the places back of those that have left. To be called when the connection's task has taken what it could, or
+    /// will not be woken.
     pub(super) fn turn(&self) {
         // Most turns have nobody, and a load is cheaper than a swap.
         if self.leaving.load(Ordering::Acquire) > 0 {
