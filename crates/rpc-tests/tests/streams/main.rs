@@ -11,7 +11,7 @@ use rpc_client::Session;
 use rpc_client::net::{Backoff, Config, Keepalive};
 use rpc_tests::pb::streams::v1::Chunk;
 use rpc_tests::pb::streams::v1::test_streams_client::TestStreamsClient;
-use rpc_tests::streams::{Tally, chunk};
+use rpc_tests::streams::{chunk, tally};
 use rpc_tests::token;
 
 type Client = TestStreamsClient<Session>;
@@ -40,11 +40,4 @@ async fn open_with(
 /// So many chunks, as an upload gives them.
 fn chunks(count: u64, payload_bytes: u32) -> impl tokio_stream::Stream<Item = Chunk> + Send + 'static {
     tokio_stream::iter((0..count).map(move |index| chunk(index, payload_bytes)))
-}
-
-/// What a whole transfer of them adds up to.
-fn tally(count: u64, payload_bytes: u32) -> Tally {
-    let mut tally = Tally::default();
-    (0..count).for_each(|index| tally.add(&chunk(index, payload_bytes)).unwrap());
-    tally
 }
