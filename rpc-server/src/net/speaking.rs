@@ -30,6 +30,8 @@ use super::{ConnectionInfo, Http2};
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How many requests are taken before the first of them is begun.
 const BATCH: usize = 64;
+/// How many times in one turn of the connection's task. Then others on its thread have theirs.
+const BATCHES: usize = 4;
 
 /// A stream on which both sides have said that they speak HTTP/2.
 pub(super) struct Spoken<T> {
@@ -120,7 +122,7 @@ where
 
     /// Takes requests and begins their calls, until the end.
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        loop {
+        for _ in 0..BATCHES {
             if self.is_given_up(cx) {
                 return self.poll_last_words(cx).map(|()| End::Silent);
             }
@@ -148,6 +150,8 @@ where
                 None => return Poll::Pending,
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Tells whether the peer has said nothing for so long that it must be gone.

@@ -47,6 +47,26 @@ async fn one_address_does_not_take_the_places_of_others() {
     assert_eq!(server.app.opened()[1].peer_addr(), "192.0.2.2:1000".parse().ok());
 }
 
+/// Calls begin in the task of their connection, where nobody else has a turn.
+#[tokio::test(start_paused = true)]
+async fn a_busy_connection_leaves_its_thread_to_others() {
+    const CALLS: usize = 900;
+    let mut config = Config::default();
+    config.http2.concurrent_streams_max = 1_000;
+    let server = Server::start(&config);
+    let client = Client::start(server.connect().await).await;
+    client.call("/now").await.unwrap();
+    let calls: Vec<_> = (0..CALLS).map(|_| client.begin("/never")).collect();
+    let (mut begun, mut most) = (0, 0);
+    while begun < CALLS {
+        tokio::task::yield_now().await;
+        let now = server.app.running();
+        (begun, most) = (now, most.max(now - begun));
+    }
+    assert!(most <= 256, "{most} calls in one turn");
+    drop(calls);
+}
+
 #[tokio::test(start_paused = true)]
 async fn connections_without_a_request_are_bounded_apart() {
     let mut config = Config::default();
