@@ -1,12 +1,22 @@
 //! Headers of other versions of HTTP.
 
-use http::{HeaderMap, HeaderName, header::CONNECTION};
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{CONNECTION, TE},
+};
+
+/// What is about one connection of HTTP/1.
+const OF_CONNECTION: [&str; 5] =
+    ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
 
 /// Removes headers that HTTP/2 does not know (RFC 9113, 8.2.2), for which h2 would refuse the whole message: those of a
 /// connection, those that `connection` names, and a `te` other than `trailers`.
 pub fn strip_connection_headers(headers: &mut HeaderMap) {
     // Mostly there are none, and one look at each name is cheaper than to search for five.
-    if !headers.iter().any(|(name, value)| is_of_connection(name) || (name == "te" && value != "trailers")) {
+    let is_stray = |(name, value): (&HeaderName, &HeaderValue)| {
+        OF_CONNECTION.contains(&name.as_str()) || (name == TE && value != "trailers")
+    };
+    if !headers.iter().any(is_stray) {
         return;
     }
     if let Some(named) = headers.remove(CONNECTION) {
@@ -14,19 +24,12 @@ pub fn strip_connection_headers(headers: &mut HeaderMap) {
             headers.remove(name.trim());
         }
     }
-    for name in ["keep-alive", "proxy-connection", "transfer-encoding", "upgrade"] {
+    for name in OF_CONNECTION {
         headers.remove(name);
     }
-    if headers.get("te").is_some_and(|te| te != "trailers") {
-        headers.remove("te");
+    if headers.get(TE).is_some_and(|te| te != "trailers") {
+        headers.remove(TE);
     }
-}
-
-fn is_of_connection(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade"
-    )
 }
 
 #[cfg(test)]

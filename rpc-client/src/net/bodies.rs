@@ -11,8 +11,7 @@ use bytes::Bytes;
 use h2::{RecvStream, SendStream};
 use http_body::Frame;
 use rpc_http2::{Incoming, Outgoing};
-use tokio::task::AbortHandle;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tonic::body::Body;
 
 use super::gate::Call;
@@ -31,10 +30,12 @@ impl Upload {
     }
 
     /// Sends what can be sent at once, and leaves the rest, if there is any, to a task of `tasks`.
-    pub(super) async fn start(mut self, tasks: &TaskTracker) -> Option<Sending> {
+    ///
+    /// With the handle of that task the body is given up, and its stream is reset with its last handle.
+    pub(super) async fn start(mut self, tasks: &TaskTracker) -> Option<AbortOnDropHandle<()>> {
         let sent = future::poll_fn(|cx| Poll::Ready(Pin::new(&mut self).poll(cx))).await;
         // In a box, because a task is moved a dozen times on its way into the runtime and out of it.
-        sent.is_pending().then(|| Sending(Some(tasks.spawn(Box::pin(self)).abort_handle())))
+        sent.is_pending().then(|| AbortOnDropHandle::new(tasks.spawn(Box::pin(self))))
     }
 }
 
@@ -46,24 +47,6 @@ impl Future for Upload {
             tracing::debug!(%error, "request body not sent to its end");
         }
         Poll::Ready(())
-    }
-}
-
-/// A request body that a task sends. Dropped, it is given up, and its stream is reset with its last handle.
-pub(super) struct Sending(Option<AbortHandle>);
-
-impl Sending {
-    /// Lets the body be sent to its end, whatever becomes of the response.
-    pub(super) fn go_on(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Sending {
-    fn drop(&mut self) {
-        if let Some(task) = &self.0 {
-            task.abort();
-        }
     }
 }
 

@@ -17,7 +17,10 @@ use h2::{
 use http::{Request, Response};
 use http_body::Body as _;
 use tokio::time::{Instant, timeout_at};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
 use tonic::body::Body;
 
 use super::{
@@ -107,17 +110,15 @@ impl Connection {
             return Err(SendError::NotSent { request, cause: NotSent::Closed });
         };
         let (head, body) = self.0.origin.head_of(*request);
+        let ends = body.is_end_stream();
         call.leave();
-        let (response, stream) = self.begin(sender, head, body.is_end_stream())?;
+        let (response, stream) = self.begin(sender, head, ends)?;
         let call = Arc::new(call);
-        let sending = match body.is_end_stream() {
-            true => None,
-            false => Upload::new(stream, body, call.clone()).start(&self.0.tasks).await,
-        };
+        let sending =
+            if ends { None } else { Upload::new(stream, body, call.clone()).start(&self.0.tasks).await };
         let answer = response.await.map_err(SendError::judge)?;
-        if let Some(sending) = sending {
-            sending.go_on();
-        }
+        // What is left of the request is sent to its end now, whatever becomes of the response.
+        drop(sending.map(AbortOnDropHandle::detach));
         if !self.0.answered.load(Ordering::Relaxed) {
             self.0.answered.store(true, Ordering::Relaxed);
         }

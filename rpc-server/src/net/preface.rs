@@ -1,7 +1,7 @@
 //! The first bytes of an HTTP/2 connection, read before HTTP/2 code sees it.
 //!
-//! A peer that sends nothing, or half of them, is told from one that does not read ours. Reading them ahead costs a
-//! well-behaved peer no round trip, since clients send them unasked (RFC 9113, section 3.4), and peers that
+//! h2 has no deadline for them, and calls its handshake done before the peer's SETTINGS have come: one that sends nothing,
+//! or half of them, would stay. Reading them ahead costs a well-behaved peer no round trip, since clients send them unasked (RFC 9113, section 3.4), and peers that
 //! speak something else are known from the first byte that differs.
 
 use std::io;

@@ -107,9 +107,13 @@ impl<S: Handler> Service<Request<Body>> for WithAdmission<S> {
             Err(refusal) => return GateFuture::refused(refusal.outcome(Outcome::NotExecuted)),
         };
         if policy.kind.streams() {
-            return GateFuture::deciding(async move {
-                Ok(layer.protected_stream(inner, policy, request, context, attempt).await)
-            });
+            let live = Arc::clone(context.live());
+            let fingerprint = stream::stream_fingerprint(&request);
+            let keeping = stream::keeping(policy, live.agreement());
+            let call = Protected { attempt, policy, fingerprint, keeping, live };
+            return GateFuture::deciding(
+                async move { Ok(layer.stream(inner, request, &context, call).await) },
+            );
         }
         GateFuture::deciding(
             async move { Ok(layer.protected(inner, policy, request, context, attempt).await) },
@@ -166,21 +170,6 @@ impl AdmissionLayer {
             }
             Err(refusal) => answer(refusal.outcome(refused_before_admission(attempt.attempt))),
         }
-    }
-
-    async fn protected_stream<S: Handler>(
-        &self,
-        inner: S,
-        policy: &'static MethodPolicy,
-        request: Request<Body>,
-        context: SessionContext,
-        attempt: CallAttempt,
-    ) -> Response<Body> {
-        let fingerprint = stream::stream_fingerprint(&request);
-        let live = Arc::clone(context.live());
-        let keeping = stream::keeping(policy, live.agreement());
-        let call = Protected { attempt, policy, fingerprint, keeping, live };
-        self.stream(inner, request, &context, call).await
     }
 
     async fn admit<S: Handler>(&self, call: Protected, inner: S, request: Box<Whole>) -> Response<Body> {
